@@ -1,0 +1,283 @@
+"""The command line. Every command takes `--json`, ends by saying what to do next, and fails as `error:` + `hint:`.
+
+Exit codes: 0 done, 1 something failed, 2 the call or a twin file is wrong, 3 done but with findings open (`doctor`).
+"""
+
+from __future__ import annotations
+
+import json as json_
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gemel.core.errors import ConfigError, GemelError, InputError
+
+if TYPE_CHECKING:
+    from gemel.twin import Twin
+
+app = typer.Typer(
+    name="gemel",
+    help="Gemel: a living digital twin in one process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+File = Annotated[Path, typer.Argument(help="The twin file (TOML).", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+For = Annotated[str, typer.Option("--for", help='Stop after this long on the wall clock: "90s".')]
+Horizon = Annotated[str, typer.Option(help='How far ahead: "24h", or steps for a table.')]
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="Which demo.")] = "transformer",
+    span: For = "",
+    speed: Annotated[float, typer.Option(help="Plant seconds a wall second.")] = 600.0,
+    json: Json = False,
+) -> None:
+    """Watch a twin live: an emulated power transformer, its faults, and what the twin does about them."""
+    from gemel.serve.show import show
+
+    show(name, speed, span, json)
+
+
+@app.command()
+def run(
+    file: File,
+    speed: Annotated[str, typer.Option(help='Speed of replay connectors: "max", or times real time: 600.')] = "",
+    until: Annotated[str, typer.Option(help="Stop when the twin's clock passes this time (ISO 8601).")] = "",
+    span: For = "",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set the store aside first and begin with an empty one.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run a twin until its sources end, and report on it."""
+    from gemel.serve.terminal import run as run_twin
+
+    twin = _load(file)
+    if speed:
+        for part in twin.connectors.values():
+            if hasattr(part, "speed"):
+                part.speed = speed if speed == "max" else float(speed.rstrip("x"))
+    if fresh:
+        _set_aside(twin)
+    found = run_twin(twin, until or None, span, quiet=json)
+    if json:
+        _print_json(found)
+    else:
+        from gemel.serve.terminal import print_report
+
+        print_report(found, f"gemel history {file} --last 1d", f"gemel doctor {file}")
+
+
+@app.command()
+def play(
+    file: Annotated[Path, typer.Argument(help="CSV, CSV.gz or Parquet file.", show_default=False)],
+    to: Annotated[str, typer.Option(help="The broker: mqtt://host:port.")],
+    topic: Annotated[str, typer.Option(help="Topic of the rows; default: the file's name + /row.")] = "",
+    speed: Annotated[str, typer.Option(help='"max", or times real time: 600.')] = "max",
+    json: Json = False,
+) -> None:
+    """Publish a file of telemetry to an MQTT broker, as if the plant were live."""
+    from gemel.connectors.play import play as publish
+    from gemel.serve.terminal import progress
+
+    with progress(f"playing {file.name}", quiet=json) as step:
+        found = publish(file, to, topic=topic or None, speed=speed, progress=step)
+    _answer(
+        json, found, f"{found['messages']} messages in {found['seconds']:.1f} s", f"gemel run FILE hears them on {to}"
+    )
+
+
+@app.command()
+def forecast(
+    file: Annotated[Path, typer.Argument(help="A twin file, or a CSV or Parquet table.", show_default=False)],
+    horizon: Horizon = "24h",
+    signal: Annotated[list[str] | None, typer.Option(help="Only these signals.")] = None,
+    json: Json = False,
+) -> None:
+    """What comes next, with its uncertainty: of a twin, or of any table."""
+    from gemel.core.codec import jsonable
+    from gemel.serve.terminal import print_forecast
+
+    found = _table_forecast(file, horizon) if file.suffix != ".toml" else _load(file).forecast(horizon)
+    names = signal or list(found.signals)
+    for name in names:
+        found.of(name)
+    if json:
+        _print_json(jsonable(found))
+    else:
+        print_forecast(found, names)
+        _next(f"gemel history {file} --last 1d" if file.suffix == ".toml" else "make it a twin: see docs/start.md")
+
+
+@app.command()
+def whatif(
+    file: File,
+    set: Annotated[list[str], typer.Option("--set", help="An input held from now on: fan=2.")],
+    span: Annotated[str, typer.Option("--for", help='How far to look: "6h".')] = "6h",
+    json: Json = False,
+) -> None:
+    """Roll the simulator out from what the twin believes now, with some inputs set."""
+    from gemel.core.codec import jsonable
+    from gemel.serve.terminal import print_whatif
+
+    setpoints = {}
+    for text in set:
+        name, equals, value = text.partition("=")
+        try:
+            setpoints[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2") from None
+        if not equals:
+            raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2")
+    asis, changed = _load(file).whatif(span, **setpoints)
+    if json:
+        _print_json({"asis": jsonable(asis), "whatif": jsonable(changed)})
+    else:
+        print_whatif(asis, changed, setpoints)
+        _next(f"gemel forecast {file} --horizon {span}")
+
+
+@app.command()
+def history(
+    file: File,
+    signal: Annotated[list[str] | None, typer.Option(help="Only these signals.")] = None,
+    last: Annotated[str, typer.Option(help='How far back from the newest point: "7d".')] = "1d",
+    every: Annotated[str, typer.Option(help='Grid: "1h". Default: the stamps as they came.')] = "",
+    csv: Annotated[Path | None, typer.Option(help="Write the rows to this CSV file.")] = None,
+    json: Json = False,
+) -> None:
+    """What was measured."""
+    from gemel.core.codec import jsonable
+    from gemel.serve.terminal import print_history, write_csv
+
+    frame = _load(file).history(signal, last, every=every or None, native=False)
+    if csv:
+        write_csv(frame, csv)
+        _answer(
+            json, {"file": str(csv), "rows": len(frame)}, f"{len(frame)} rows written to {csv}", f"gemel forecast {csv}"
+        )
+    elif json:
+        _print_json(jsonable(frame))
+    else:
+        print_history(frame)
+        _next(f"gemel forecast {file}")
+
+
+@app.command()
+def doctor(file: File, json: Json = False) -> None:
+    """Is the twin well? Reads its file, asks the running one or opens its store, and says what to mend."""
+    from gemel.serve.terminal import print_doctor
+
+    twin = _load(file)
+    found = twin.status()
+    found["findings"] = [
+        {"name": f.name, "subject": f.subject, "since": f.start, "text": f.text} for f in twin.findings()
+    ]
+    if json:
+        _print_json(found)
+    else:
+        print_doctor(found)
+        _next(f"gemel run {file}" if not found["running"] else f"gemel forecast {file}")
+    if found["findings"]:
+        raise typer.Exit(3)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Which telemetry: ett.")],
+    url: Annotated[str, typer.Option(help="Another address to fetch it from.")] = "",
+    json: Json = False,
+) -> None:
+    """Fetch public telemetry to try things on, and check it."""
+    from gemel.fetch import fetch as get
+    from gemel.serve.terminal import transfer
+
+    with transfer(quiet=json) as step:
+        folder = get(name, url=url or None, progress=step)
+    _answer(
+        json,
+        {"name": name, "folder": str(folder)},
+        f"{name} is in {folder}",
+        "gemel run examples/transformer.toml --speed max",
+    )
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, with tracebacks.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr
+    )
+    if version:
+        from gemel import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """The entry point: errors of ours are two lines on stderr, not a traceback."""
+    try:
+        app()
+    except GemelError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError | InputError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone: `gemel history ... | head`
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _load(file: Path) -> Twin:
+    from gemel.config import load
+
+    return load(file)
+
+
+def _set_aside(twin: Twin) -> None:
+    path = getattr(twin.store, "path", None)
+    if path and (held := twin.folder / path).exists():
+        number = 1
+        while (aside := held.with_name(f"{held.name}.{number}")).exists():
+            number += 1
+        held.rename(aside)
+        print(f"the old store is now {aside}", file=sys.stderr)
+
+
+def _table_forecast(file: Path, horizon: str) -> Any:
+    from gemel.frames import forecast_file
+
+    return forecast_file(file, int(horizon) if horizon.isdigit() else horizon)
+
+
+def _answer(json: bool, found: Any, text: str, step: str) -> None:
+    if json:
+        _print_json(found)
+    else:
+        print(text)
+        _next(step)
+
+
+def _next(step: str) -> None:
+    print(f"\nnext: {step}")
+
+
+def _print_json(found: Any) -> None:
+    print(json_.dumps(found, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

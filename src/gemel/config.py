@@ -1,0 +1,295 @@
+"""The twin file. The constructor is the schema: a key of a part is an argument of its class, by the same name.
+
+`load` reads TOML into a `Twin`, and `dump` writes one back. All problems of a file are reported together, each with its place. Secrets are named by environment variable only (`password_env`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gemel.core.clock import CLOCKS
+from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.registry import build, kind_of
+from gemel.core.units import duration
+from gemel.core.values import Asset, Signal
+from gemel.fetch import home
+from gemel.loop.stages import Stage
+from gemel.twin import Twin
+
+# key of the file -> wing
+PARTS = {
+    "store": "stores",
+    "simulator": "simulators",
+    "estimator": "estimators",
+    "forecaster": "forecasters",
+    "policy": "policies",
+}
+STAGES = ("estimator", "forecaster", "policy")
+STAGE_KEYS = ("every", "step", "context", "budget", "neighbour", "view", "report")
+
+
+def open(path: str | Path) -> Twin:
+    """The twin of a file; asks the running one when there is one. Raises `ConfigError` or `InputError`."""
+    return load(path)
+
+
+def load(source: str | Path) -> Twin:
+    """A twin from a path, or from the text of a twin file (anything with a line break)."""
+    if isinstance(source, str) and "\n" in source:
+        return from_spec(_parsed(source, "twin file"), Path())
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}", "write one, or start from an example: gemel demo") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    return from_spec(_parsed(text, str(path)), path.parent, str(path))
+
+
+def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -> Twin:
+    """A twin from plain nested tables, as TOML gives them."""
+    problems = _Problems()
+    known = [name for name in inspect.signature(Twin).parameters if name != "folder"]
+    for key in spec:
+        if key not in known:
+            problems.add(key, f"unknown key{nearest(key, known)}")
+    made: dict[str, Any] = {"folder": folder}
+    for key in ("name", "every", "horizon", "mode"):
+        if key in spec:
+            made[key] = spec[key]
+            if not isinstance(spec[key], str):
+                problems.add(key, f"a text is needed, not {spec[key]!r}")
+    if not isinstance(seed := spec.get("seed", 0), int):
+        problems.add("seed", f"a whole number is needed, not {seed!r}")
+    made["seed"] = seed
+    made["signals"] = _rows(spec, "signals", Signal, problems)
+    made["assets"] = _rows(spec, "assets", Asset, problems)
+    made["clock"] = problems.tried("clock", lambda: _clock(spec.get("clock", "wall")))
+    made["connectors"] = {
+        name: problems.part(f"connectors.{name}", "connectors", table)
+        for name, table in _table(spec, "connectors", problems).items()
+    }
+    made["transforms"] = [
+        problems.part(f"transforms[{i}]", "transforms", t) for i, t in enumerate(spec.get("transforms", ()))
+    ]
+    made["detectors"] = [
+        problems.part(f"detectors[{i}]", "detectors", t) for i, t in enumerate(spec.get("detectors", ()))
+    ]
+    for key, wing in PARTS.items():
+        if key in spec:
+            made[key] = _stage(key, spec[key], problems) if key in STAGES else problems.part(key, wing, spec[key])
+    for key in ("name", "signals"):
+        if key not in spec:
+            problems.add(key, "is missing")
+    if problems.lines:
+        raise ConfigError(problems.lines, problems.hint, where=where)
+    try:
+        return Twin(**made)
+    except ConfigError as error:
+        raise ConfigError(error.problems, error.hint, where=where) from None
+
+
+def dump(twin: Twin) -> str:
+    """The twin file of a twin."""
+    out = [f"{key} = {_toml(getattr(twin, key))}" for key in ("name", "every", "horizon", "mode", "seed")]
+    out.append(f"clock = {_toml(_clock_spec(twin.clock))}")
+    if twin.assets:
+        out += ["assets = [", *(f"  {_toml(_row(a))}," for a in twin.assets), "]"]
+    out += ["signals = [", *(f"  {_toml(_row(s))}," for s in twin.signals), "]"]
+    for name, part in twin.connectors.items():
+        out.append(f"connectors.{name} = {_toml(spec_of('connectors', part))}")
+    for key, parts in (("transforms", twin.transforms), ("detectors", twin.detectors)):
+        if parts:
+            out += [f"{key} = [", *(f"  {_toml(spec_of(key, p))}," for p in parts), "]"]
+    for key, wing in PARTS.items():
+        held = getattr(twin, key)
+        if isinstance(held, Stage):
+            out.append(f"{key} = {_toml(spec_of(wing, held.part) | _stage_spec(held))}")
+        elif held is not None:
+            out.append(f"{key} = {_toml(spec_of(wing, held))}")
+    return "\n".join(out) + "\n"
+
+
+def spec_of(wing: str, part: Any) -> dict[str, Any]:
+    """`{kind = ..., key = value}` of a part: what its constructor was given."""
+    given = getattr(part, "spec", None)
+    if given is None:
+        given = {n: getattr(part, n) for n in inspect.signature(type(part)).parameters if hasattr(part, n)}
+    return {"kind": kind_of(wing, part), **{k: v for k, v in given.items() if v is not None}}
+
+
+class _Problems:
+    """Collects what is wrong, so that a person mends a file once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.hint = ""
+
+    def add(self, place: str, text: str) -> None:
+        self.lines.append(f"{place}: {text}")
+
+    def tried(self, place: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except ConfigError as error:
+            for line in error.problems:
+                self.add(place, line)
+            self.hint = self.hint or error.hint
+        except GemelError as error:
+            self.add(place, error.message)
+            self.hint = self.hint or error.hint
+        return None
+
+    def part(self, place: str, wing: str, table: Any) -> Any:
+        if not isinstance(table, Mapping):
+            self.add(place, f'a table such as {{ kind = "..." }} is needed, not {table!r}')
+            return None
+        return self.tried(place, lambda: build(wing, _expanded(table)))
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            [f"not valid TOML: {error}"], "strings need quotes, tables need { } or [ ]", where=where
+        ) from None
+
+
+def _table(spec: Mapping[str, Any], key: str, problems: _Problems) -> Mapping[str, Any]:
+    found = spec.get(key, {})
+    if not isinstance(found, Mapping):
+        problems.add(key, "a table of name = { kind = ... } is needed")
+        return {}
+    return found
+
+
+def _rows(spec: Mapping[str, Any], key: str, cls: type[Any], problems: _Problems) -> list[Any]:
+    made = []
+    known = [f.name for f in dataclasses.fields(cls)]
+    for i, row in enumerate(spec.get(key, ())):
+        if not isinstance(row, Mapping):
+            problems.add(f"{key}[{i}]", f"a table is needed, not {row!r}")
+            continue
+        place = f"{key}.{row.get('name') or row.get('id') or i}"
+        wrong = [k for k in row if k not in known]
+        for k in wrong:
+            problems.add(f"{place}.{k}", f"unknown key{nearest(k, known)}")
+        for k in ("low", "high", "slew", "safe"):
+            if k in row and (isinstance(row[k], bool) or not isinstance(row[k], int | float)):
+                problems.add(f"{place}.{k}", f"a number is needed, not {row[k]!r}")
+                wrong.append(k)
+        if not wrong:
+            made.append(problems.tried(place, lambda row=row: cls(**row)))  # type: ignore[misc]
+    return [m for m in made if m is not None]
+
+
+def _stage(key: str, table: Any, problems: _Problems) -> Any:
+    if not isinstance(table, Mapping):
+        problems.add(key, f'a table such as {{ kind = "..." }} is needed, not {table!r}')
+        return None
+    part = problems.part(key, PARTS[key], {k: v for k, v in table.items() if k not in STAGE_KEYS})
+    given: dict[str, Any] = {}
+    for name in ("every", "step", "context"):
+        given[name] = problems.tried(f"{key}.{name}", lambda n=name: duration(table[n])) if name in table else 0  # type: ignore[misc]
+    if key == "forecaster" and "context" not in table:
+        given["context"] = duration("28d")
+    if "budget" in table:
+        budget = problems.tried(f"{key}.budget", lambda: duration(table["budget"]))
+        given["budget"] = (budget or 0) / 1e9
+    if "neighbour" in table:
+        given["neighbour"] = problems.part(f"{key}.neighbour", "forecasters", table["neighbour"])
+    given["view"] = [problems.part(f"{key}.view[{i}]", "transforms", v) for i, v in enumerate(table.get("view", ()))]
+    given["report"] = tuple(table.get("report", ()))
+    return Stage(part, **given)
+
+
+def _stage_spec(stage: Stage) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("every", "step", "context"):
+        if value := getattr(stage, name):
+            found[name] = f"{value / 1e9:.9g}s"
+    if stage.budget:
+        found["budget"] = f"{stage.budget:g}s"
+    if stage.neighbour:
+        found["neighbour"] = spec_of("forecasters", stage.neighbour)
+    if stage.view:
+        found["view"] = [spec_of("transforms", v) for v in stage.view]
+    if stage.report:
+        found["report"] = list(stage.report)
+    return found
+
+
+def _clock(spec: Any) -> Any:
+    table = {"kind": spec} if isinstance(spec, str) else dict(spec)
+    kind = table.pop("kind", "wall")
+    if kind not in CLOCKS:
+        raise ConfigError([f"unknown clock '{kind}'{nearest(str(kind), CLOCKS)}"], f"known: {', '.join(CLOCKS)}")
+    known = inspect.signature(CLOCKS[kind]).parameters
+    wrong = [f"unknown key '{k}'{nearest(k, known)}" for k in table if k not in known]
+    if wrong:
+        raise ConfigError(wrong, f"keys of the {kind} clock: {', '.join(known) or 'none'}")
+    return CLOCKS[kind](**table)
+
+
+def _clock_spec(clock: Any) -> dict[str, Any]:
+    kind = next(k for k, cls in CLOCKS.items() if type(clock) is cls)
+    return {"kind": kind, **getattr(clock, "spec", {})}
+
+
+def _row(value: Any) -> dict[str, Any]:
+    """The fields of a signal or asset that differ from their defaults."""
+    found = {}
+    for f in dataclasses.fields(value):
+        held = getattr(value, f.name)
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        if held != default:
+            found[f.name] = held
+    return found
+
+
+def _expanded(thing: Any) -> Any:
+    """`${NAME}` in any text becomes the environment variable's value; an unset one is left for the part to name."""
+    if isinstance(thing, str):
+        return re.sub(r"\$\{(\w+)\}", _variable, thing)
+    if isinstance(thing, Mapping):
+        return {k: _expanded(v) for k, v in thing.items()}
+    if isinstance(thing, list):
+        return [_expanded(v) for v in thing]
+    return thing
+
+
+def _variable(found: re.Match[str]) -> str:
+    if found[1] == "GEMEL_DATA" and home().is_dir():  # where `gemel fetch` puts things when it is unset
+        return str(home())
+    return os.environ.get(found[1], found[0])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Path):
+        return json.dumps(str(value))
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    raise ConfigError([f"a {type(value).__name__} cannot be written to a twin file"])
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)

@@ -1,0 +1,182 @@
+"""The desk: answers questions about a twin in the process that holds its store, running or not."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gemel.core.errors import InputError, nearest
+from gemel.core.units import duration, instant
+from gemel.core.values import Decision, Finding, Forecast, Frame
+from gemel.loop.act import allowed
+from gemel.loop.run import Loop
+from gemel.loop.simulate import futures, quantiles, rollout
+from gemel.loop.stages import LEVELS
+
+if TYPE_CHECKING:
+    from gemel.twin import Twin
+
+OPEN = ("history", "forecast", "whatif", "findings", "decisions", "decide", "approve", "reject", "status")
+"""What may be asked through the socket."""
+
+
+class Desk:
+    """Reads the store of `twin`, and its running `loop` when there is one."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.loop: Loop | None = None
+        self._own: Loop | None = None
+
+    async def answer(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        """A question by name; only those of `OPEN`."""
+        if method not in OPEN:
+            raise InputError(f"a twin cannot be asked '{method}'{nearest(method, OPEN)}")
+        found = getattr(self, method)(**arguments)
+        return await found if asyncio.iscoroutine(found) else found
+
+    def history(
+        self,
+        signals: Sequence[str] | None = None,
+        last: str | None = None,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        every: str | None = None,
+    ) -> Frame:
+        """Points of the store as a frame."""
+        names = list(signals or self.twin.signals.names)
+        for name in names:
+            self.twin.signals.place(name)
+        newest = self._newest()
+        stop = newest if end is None else instant(end)
+        begin = stop - duration(last) + 1 if last else (0 if start is None else instant(start))
+        return self.twin.store.window(names, begin, stop, every=duration(every) if every else None)
+
+    def forecast(self, horizon: str | None = None) -> Forecast:
+        """A fresh forecast from the newest telemetry; the running twin's memory is not touched."""
+        stages = self._thinking().stages
+        if stages.forecaster is None:
+            raise InputError(f"twin '{self.twin.name}' has no forecaster", 'add forecaster = { kind = "pool" }')
+        setting = stages.setting if horizon is None else replace(stages.setting, horizon=duration(horizon))
+        side = copy.copy(stages)
+        side.setting = setting
+        side.forecaster = replace(stages.forecaster, part=copy.deepcopy(stages.forecaster.part))
+        found = side.forecast(replace(self._situation(), horizon=setting.horizon))
+        if not found:
+            raise InputError("; ".join(side.trouble) or "the forecaster had no answer")
+        return found[0]
+
+    def whatif(
+        self, horizon: str | None = None, setpoints: Mapping[str, float] | None = None
+    ) -> tuple[Forecast, Forecast]:
+        """Rollouts from the current belief: as things stand, and with the setpoints held."""
+        setpoints = setpoints or {}
+        simulator = self.twin.simulator
+        situation = self._situation()
+        if simulator is None or situation.belief is None:
+            raise InputError(
+                f"twin '{self.twin.name}' has no belief to start from",
+                "it needs a simulator, an estimator and telemetry",
+            )
+        for name in setpoints:
+            if name not in simulator.inputs:
+                raise InputError(
+                    f"'{name}' is not an input of the simulator{nearest(name, simulator.inputs)}",
+                    f"inputs: {', '.join(simulator.inputs)}",
+                )
+        setting = self._thinking().setting
+        step = setting.every
+        steps = max((duration(horizon) if horizon else setting.horizon) // step, 1)
+        belief = situation.belief
+        times = belief.time + step * np.arange(1, steps + 1, dtype=np.int64)
+        answers = []
+        for fixed in ({}, setpoints):
+            inputs = futures(
+                simulator, times, situation.latest, situation.forecasts, belief.members.shape[1], setting.seed, fixed
+            )
+            outputs = rollout(simulator, simulator.init(belief, setting.seed), inputs, step / 1e9)
+            answers.append(
+                quantiles(outputs, simulator.outputs, times, LEVELS, belief.time, "whatif" if fixed else "asis")
+            )
+        return answers[0], answers[1]
+
+    def findings(self, all: bool = False) -> list[Finding]:
+        """Open findings, or all there ever were."""
+        if not all and self.loop:
+            return list(self.loop.state.findings)
+        found: list[Finding] = self.twin.store.read("finding")
+        return found if all else [f for f in found if f.open]
+
+    def decisions(self, last: int = 20) -> list[Decision]:
+        """The newest decisions."""
+        found: list[Decision] = self.twin.store.read("decision", last=last)
+        return found
+
+    def decide(self) -> Decision:
+        """What the policy would do now."""
+        stages = self._thinking().stages
+        if stages.policy is None:
+            raise InputError(f"twin '{self.twin.name}' has no policy", 'add policy = { kind = "shooting", ... }')
+        situation = self._situation()
+        return allowed(stages.decide(situation), situation)
+
+    async def approve(self, id: str) -> Decision:
+        """Send a proposal."""
+        return await self._running().approve(id)
+
+    async def reject(self, id: str) -> Decision:
+        """Refuse a proposal."""
+        return self._running().reject(id)
+
+    def status(self) -> dict[str, Any]:
+        """How the twin is."""
+        store = self.twin.store
+        names = self.twin.signals.names
+        newest = store.latest(names)
+        latest = newest.values[0].tolist() if len(newest) else [None] * len(names)
+        state = self._thinking().state
+        return {
+            "twin": self.twin.name,
+            "running": self.loop is not None,
+            "mode": self.twin.mode,
+            "store": str(getattr(store, "path", "memory")),
+            "points": store.counts(),
+            "newest": int(newest.time[0]) if len(newest) else None,
+            "turn": state.now,
+            "turns": state.turns,
+            "decisions": state.decisions,
+            "latest": dict(zip(names, latest, strict=True)),
+            "belief": state.belief.mean() if state.belief else {},
+            "findings": [f.name for f in state.findings],
+            "acks": dict(state.acks),
+        }
+
+    def _newest(self) -> int:
+        found = self.twin.store.latest(self.twin.signals.names)
+        if not len(found):
+            raise InputError(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
+        return int(found.time[0])
+
+    def _running(self) -> Loop:
+        if self.loop is None:
+            raise InputError(
+                f"twin '{self.twin.name}' is not running, so nothing can be sent", "start it: gemel run FILE"
+            )
+        return self.loop
+
+    def _thinking(self) -> Loop:
+        """The running loop, or one brought up from the store that never runs."""
+        if self.loop:
+            return self.loop
+        if self._own is None:
+            self._own = Loop(self.twin.setting(), {}, self.twin.stages(), self.twin.mode)
+            self._own.resume()
+        return self._own
+
+    def _situation(self) -> Any:
+        return self._thinking().situation(self._newest())

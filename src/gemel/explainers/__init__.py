@@ -1,0 +1,3 @@
+"""The wing of explainers: kind -> class, imported when named."""
+
+PARTS: dict[str, str] = {}

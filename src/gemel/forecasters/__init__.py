@@ -1,0 +1,3 @@
+"""The wing of forecasters: kind -> class, imported when named."""
+
+PARTS: dict[str, str] = {}

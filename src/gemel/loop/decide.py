@@ -1,0 +1,39 @@
+"""Decide: what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from gemel.core.values import Belief, Decision, Finding, Forecast, Signals
+from gemel.loop.simulate import Simulator
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a detector or a policy may look at. `latest` maps a signal to its newest usable value (NaN: none); `belief` carries the innovation of this turn."""
+
+    now: int
+    every: int
+    horizon: int
+    signals: Signals
+    latest: Mapping[str, float]
+    belief: Belief | None = None
+    forecasts: tuple[Forecast, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    simulator: Simulator | None = None
+    mode: str = "observe"
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses commands.
+
+    A decision says what it expects (`expected`: objective, constraint probabilities, each a number with a name a person
+    understands), what it used (`because`: ids), and why in one sentence (`reason`). Commands are absolute setpoints with
+    an expiry. A policy that finds no allowed option says so in `refused` and returns the safest plan it has.
+    """
+
+    def decide(self, situation: Situation) -> Decision:
+        """The decision at `situation.now`."""

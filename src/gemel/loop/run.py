@@ -1,0 +1,283 @@
+"""Run: the two rhythms of a living twin.
+
+*Intake* follows the telemetry: a source's batch is processed, stored, confirmed. *Turn* follows the clock: estimate,
+forecast, detect, decide, act. Everything a turn concludes is recorded in one transaction, together with the memory of
+all parts, so that a restart goes on from there. Turns that only estimate are not recorded: they are taken again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gemel.core.clock import Data, Virtual, pause
+from gemel.core.errors import GemelError, InputError, StoreFull
+from gemel.core.units import stamp
+from gemel.core.values import Batch, Belief, Command, Decision, Event, Finding, Forecast, Snapshot
+from gemel.loop.acquire import Setting, Source
+from gemel.loop.act import Actuator, allowed, safe
+from gemel.loop.decide import Situation
+from gemel.loop.detect import merge
+from gemel.loop.process import Stateful, process
+from gemel.loop.stages import Stages
+
+log = logging.getLogger("gemel")
+PATIENCE = 60
+"""Seconds a full disk is waited for before the twin gives up."""
+
+
+@dataclass
+class State:
+    """What a running twin holds in memory; everything else is in the store."""
+
+    now: int = 0
+    belief: Belief | None = None
+    forecasts: tuple[Forecast, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    decision: Decision | None = None
+    setpoints: dict[str, float] = field(default_factory=dict)
+    points: int = 0
+    turns: int = 0
+    decisions: int = 0
+    acks: dict[str, int] = field(default_factory=dict)
+
+
+class Loop:
+    """A twin while it runs. `watch` is called after every turn and every batch, for whoever shows it."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        sources: Mapping[str, Source],
+        stages: Stages,
+        mode: str = "observe",
+        watch: Callable[[Loop], None] | None = None,
+    ) -> None:
+        self.setting = setting
+        self.sources = sources
+        self.stages = stages
+        self.store = stages.store
+        self.mode = mode
+        self.watch = watch or (lambda _: None)
+        self.state = State()
+        self._last = 0  # the last turn, 0 before the first
+        self._newest = 0
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self, until: int | None = None) -> None:
+        """Until the sources end, or the clock passes `until`, or it is cancelled."""
+        self.resume()
+        clock = self.setting.clock
+        if isinstance(clock, Data):
+            clock.expect([s.role == "measured" and bool(s.address) for s in self.setting.signals])
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                turns = tasks.create_task(self._turns(until))
+                intakes = [tasks.create_task(self._intake(source)) for source in self.sources.values()]
+                if intakes:
+                    await asyncio.wait([turns, *intakes], return_when=asyncio.FIRST_COMPLETED)
+                    while not turns.done() and not all(t.done() for t in intakes):
+                        await asyncio.wait(
+                            [turns, *(t for t in intakes if not t.done())],
+                            return_when=asyncio.FIRST_COMPLETED,
+                        )
+                    clock.finish()
+                await turns
+                for task in intakes:
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            self._tasks = None
+            if self.state.turns:
+                self.store.record(self._memory())
+            self.stages.close()
+
+    async def _intake(self, source: Source) -> None:
+        clock = self.setting.clock
+        with clock.task():
+            async for batch in source.stream():
+                batch = process(self.stages.transforms, batch)
+                self.state.points += await self._keep(batch)
+                source.confirm(batch)
+                if len(batch):
+                    self._newest = max(self._newest, int(batch.time.max()))
+                self.watch(self)
+                await clock.heard(batch.signal, batch.time)
+
+    async def _keep(self, batch: Batch) -> int:
+        notes = [
+            Snapshot(f"transform-{i}", self._newest, t.snapshot())
+            for i, t in enumerate(self.stages.transforms)
+            if isinstance(t, Stateful)
+        ]
+        for attempt in range(PATIENCE):
+            try:
+                return self.store.append(batch, notes)
+            except StoreFull as error:
+                if attempt == 0:
+                    log.error("%s; nothing is lost, waiting for space", error)
+                await pause(1.0)
+        return self.store.append(batch, notes)
+
+    async def _turns(self, until: int | None) -> None:
+        clock, every = self.setting.clock, self.setting.every
+        with clock.task():
+            start = max(self._last + 1, await clock.begin()) if self._last == 0 else self._last + 1
+            when = -(-start // every) * every
+            if clock.live and self._last:  # after a pause the estimator catches up in one step, not turn by turn
+                when = max(when, -(-clock.now() // every) * every)
+            while (until is None or when <= until) and await clock.until(when, order=1):
+                if clock.live:
+                    await asyncio.to_thread(self.turn, when)
+                else:
+                    self.turn(when)
+                await self._act()
+                self.watch(self)
+                when += every
+
+    def turn(self, now: int) -> None:
+        """Everything the twin thinks at `now`; commands it wants sent are left in `state.decision`."""
+        state, stages = self.state, self.stages
+        stages.trouble.clear()
+        due = stages.due(now, self._last)
+        state.now = now
+        state.belief = stages.estimated(state.belief, self._last, now, state.findings)
+        situation = self.situation(now)
+        if "forecast" in due:
+            state.forecasts = stages.forecast(situation)
+            situation = replace(situation, forecasts=state.forecasts)
+        news = stages.detected(situation)
+        state.findings = merge(state.findings, news)
+        values: list[Any] = [*news]
+        if "forecast" in due:
+            values += [*state.forecasts, *stages.members()]
+        if stages.policy and ("decide" in due or news):
+            state.decision = self._decide(replace(situation, findings=state.findings))
+            state.decisions += 1
+            values.append(state.decision)
+        values += [Event(now, "trouble", "", text, now) for text in stages.trouble]
+        state.turns += 1
+        self._last = now
+        if values:
+            if state.belief:
+                values.append(state.belief)
+            self.store.record(*values, self._memory())
+
+    def situation(self, now: int) -> Situation:
+        """What detectors and policies may look at."""
+        setting, state = self.setting, self.state
+        newest = self.store.latest(setting.signals.names, now)
+        latest = dict(zip(newest.signals, newest.values[0].tolist(), strict=True)) if len(newest) else {}
+        for signal in setting.signals:  # a setpoint nobody echoes is what was last sent, else its safe value
+            value = latest.get(signal.name, float("nan"))
+            if signal.role == "controlled" and value != value:
+                known = state.setpoints.get(signal.name, signal.safe)
+                latest[signal.name] = float("nan") if known is None else known
+        return Situation(
+            now, setting.every, setting.horizon, setting.signals, latest, state.belief, state.forecasts,
+            state.findings, setting.simulator, self.mode,
+        )  # fmt: skip
+
+    def _decide(self, situation: Situation) -> Decision:
+        id = f"decision-{stamp(situation.now, seconds=True).replace(' ', 'T')}"
+        try:
+            decision = self.stages.decide(situation)
+        except Exception as error:
+            text = error.message if isinstance(error, GemelError) else f"{type(error).__name__}: {error}"
+            decision = safe(situation, f"the policy failed ({text}); safe values are used", id)
+        decision = allowed(replace(decision, id=decision.id or id), situation)
+        status = {"observe": "observed", "advise": "proposed", "auto": "approved"}[self.mode]
+        return replace(decision, because=(*decision.because, *self.stages.trouble), status=status)
+
+    async def _act(self) -> None:
+        decision = self.state.decision
+        if decision is None or decision.status != "approved":
+            return
+        self.state.decision = replace(decision, status="sent")
+        if isinstance(self.setting.clock, Virtual) or self._tasks is None:
+            await self._send(self.state.decision)
+        else:  # an acknowledgement may take seconds; the next turn does not wait for it
+            self._tasks.create_task(self._send(self.state.decision))
+
+    async def _send(self, decision: Decision) -> None:
+        """Send the commands; what came of each is recorded with the decision."""
+        acks = []
+        for command in decision.commands:
+            actuator = self._actuator(command)
+            if actuator is None:
+                continue  # a setpoint without an address is advice for people
+            ack = await actuator.send(command)
+            acks.append(ack)
+            self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
+            if ack.state in ("done", "accepted"):
+                self.state.setpoints[command.signal] = command.value
+        self.store.record(decision, *acks)
+        self.watch(self)
+
+    async def approve(self, id: str) -> Decision:
+        """Send a proposed decision after all, if it is still allowed now."""
+        decision = self.proposed(id)
+        checked = allowed(decision, self.situation(self.setting.clock.now()))
+        if not checked.commands:
+            expired = replace(checked, status="expired")
+            self.store.record(expired)
+            return expired
+        sent = replace(checked, status="sent")
+        await self._send(sent)
+        return sent
+
+    def reject(self, id: str) -> Decision:
+        """A person says no."""
+        rejected = replace(self.proposed(id), status="rejected")
+        self.store.record(rejected)
+        return rejected
+
+    def proposed(self, id: str) -> Decision:
+        """The open proposal of that id; raises `InputError` when there is none."""
+        found = [d for d in self.store.read("decision", last=1000) if d.id == id]
+        if not found:
+            raise InputError(f"there is no decision '{id}'", "see the open ones with twin.decisions()")
+        if found[-1].status != "proposed":
+            raise InputError(f"decision '{id}' is {found[-1].status}, not open for approval")
+        decision: Decision = found[-1]
+        return decision
+
+    def _actuator(self, command: Command) -> Actuator | None:
+        connector = self.setting.signals.named(command.signal).address.partition(":")[0]
+        found = self.sources.get(connector)
+        return found if isinstance(found, Actuator) else None
+
+    def _memory(self) -> Snapshot:
+        state = self.state
+        held = {
+            "last": self._last, "belief": state.belief, "forecasts": state.forecasts, "findings": state.findings,
+            "decision": state.decision, "setpoints": state.setpoints, "turns": state.turns,
+            "decisions": state.decisions, "acks": state.acks, "parts": self.stages.snapshot(),
+        }  # fmt: skip
+        return Snapshot("loop", self._last, held)
+
+    def resume(self) -> None:
+        """Take up the memory that the last run left in the store."""
+        held = {s.id: s.state for s in self.store.read("snapshot")}
+        for i, transform in enumerate(self.stages.transforms):
+            if isinstance(transform, Stateful) and f"transform-{i}" in held:
+                transform.restore(held[f"transform-{i}"])
+        if memory := held.get("loop"):
+            self._last = memory["last"]
+            state = self.state
+            state.now, state.belief, state.decision = self._last, memory["belief"], memory["decision"]
+            state.forecasts, state.findings = tuple(memory["forecasts"]), tuple(memory["findings"])
+            state.setpoints, state.acks = dict(memory["setpoints"]), dict(memory["acks"])
+            state.turns, state.decisions = memory["turns"], memory["decisions"]
+            self.stages.restore(memory["parts"])
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group: people should read one message, not a tree."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

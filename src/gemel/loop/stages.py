@@ -1,0 +1,236 @@
+"""The stages of a turn with their parts, rhythms and time budgets, and what happens when a part fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gemel.core.errors import GemelError
+from gemel.core.units import stamp
+from gemel.core.values import Belief, Decision, Finding, Forecast, Frame
+from gemel.core.worker import Worker
+from gemel.loop.acquire import Setting
+from gemel.loop.decide import Policy, Situation
+from gemel.loop.detect import Detector
+from gemel.loop.estimate import Estimator, estimate
+from gemel.loop.forecast import Forecaster, Learning
+from gemel.loop.process import Stateful, Transform, View
+from gemel.loop.simulate import futures, quantiles, rollout
+
+log = logging.getLogger("gemel")
+T = TypeVar("T")
+LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Levels of the forecasts a twin keeps: the deciles, and the two a chance constraint looks at."""
+
+
+@dataclass
+class Stage:
+    """A part and what the twin (not the part) needs to know about it. Times are nanoseconds.
+
+    `every`: how often; `step`, `context`: spacing and length of what a forecaster sees; `budget`: seconds after which
+    `neighbour` answers instead (the part then lives in a process of its own); `view`: how the part sees its frames;
+    `report`: signals whose forecasts by each member of a pool are kept for comparison.
+    """
+
+    part: Any
+    every: int = 0
+    step: int = 0
+    context: int = 0
+    budget: float = 0.0
+    neighbour: Forecaster | None = None
+    view: Sequence[View] = ()
+    report: Sequence[str] = ()
+
+
+class Stages:
+    """The thinking parts of one twin. What fails is named in `trouble`, and once in the log; the turn goes on."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        store: Any,
+        transforms: Sequence[Transform] = (),
+        estimator: Stage | None = None,
+        forecaster: Stage | None = None,
+        detectors: Sequence[Detector] = (),
+        policy: Stage | None = None,
+    ) -> None:
+        self.setting = setting
+        self.store = store
+        self.transforms = tuple(transforms)
+        self.estimator = estimator
+        self.forecaster = forecaster
+        self.detectors = tuple(detectors)
+        self.policy = policy
+        self.trouble: list[str] = []
+        self._ill: set[str] = set()
+        self._learned = 0
+        budget = forecaster.budget if forecaster else 0.0
+        self._guest = Worker(forecaster.part, budget) if forecaster and budget else None
+        self._members: tuple[Forecast, ...] = ()
+
+    def due(self, now: int, last: int) -> set[str]:
+        """Which of forecast and decide this turn includes; the first turn neither: there is nothing to see yet."""
+
+        def crossed(stage: Stage | None) -> bool:
+            every = (stage and stage.every) or self.setting.every
+            return stage is not None and now // every > last // every
+
+        return {
+            name for name, stage in (("forecast", self.forecaster), ("decide", self.policy)) if last and crossed(stage)
+        }
+
+    def estimated(self, belief: Belief | None, last: int, now: int, findings: Sequence[Finding]) -> Belief | None:
+        """The belief at `now`."""
+        stage = self.estimator
+        simulator = self.setting.simulator
+        if stage is None or simulator is None:
+            return belief
+        names = [n for n in (*simulator.inputs, *simulator.outputs) if n in self.setting.signals]
+        start = (belief.time if belief else max(last, now - self.setting.every)) + 1
+        frame = self._seen(stage, self.store.window(names, start, now, every=self.setting.every))
+        part: Estimator = stage.part
+        found = self._tried("estimator", lambda: estimate(part, belief, frame, findings))
+        if found is None:
+            return belief
+        return replace(found, id=f"belief-{stamp(now, seconds=True).replace(' ', 'T')}")
+
+    def forecast(self, situation: Situation) -> tuple[Forecast, ...]:
+        """The forecaster's answer, then the simulator's own ("physics")."""
+        stage = self.forecaster
+        if stage is None:
+            return ()
+        setting, now = self.setting, situation.now
+        step = stage.step or setting.every
+        end = now // step * step
+        names = [s.name for s in setting.signals if s.type == "number" and s.role in ("measured", "derived")]
+        context = self._seen(stage, self.store.window(names, end - stage.context + step, end, every=step))
+        horizon = setting.horizon // step
+        name = type(stage.part).__name__.lower()
+        answer = self._tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
+        by = name
+        if answer is None and stage.neighbour is not None:
+            neighbour = stage.neighbour
+            by = type(neighbour).__name__.lower()
+            answer = self._tried(f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS))
+            self.trouble.append(f"{by} answered instead of {name}")
+        found = [self._named(answer, by)] if answer is not None else []
+        own = self._tried("simulator", lambda: self._rolled(situation, tuple(found), step, horizon))
+        if own is not None:
+            found.append(self._named(own, "physics"))
+        return tuple(found)
+
+    def members(self) -> tuple[Forecast, ...]:
+        """The last forecasts of a pool's members, for the signals of `report`."""
+        return self._members
+
+    def detected(self, situation: Situation) -> list[Finding]:
+        """News from all detectors."""
+        news: list[Finding] = []
+        for detector in self.detectors:
+            name = type(detector).__name__.lower()
+            found = self._tried(f"detector {name}", lambda d=detector: d.inspect(situation))  # type: ignore[misc]
+            news += found or []
+        return news
+
+    def decide(self, situation: Situation) -> Decision:
+        """The policy's decision; what it raises is the caller's."""
+        assert self.policy is not None
+        part: Policy = self.policy.part
+        return part.decide(situation)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The memory of all stateful parts of the turn."""
+        held: dict[str, Any] = {"learned": self._learned}
+        for name, part in self._stateful():
+            if (memory := self._tried(name, part.snapshot)) is not None:
+                held[name] = memory
+        return held
+
+    def restore(self, held: Mapping[str, Any]) -> None:
+        """Take up an earlier memory; a part that was not there then starts fresh."""
+        self._learned = held.get("learned", 0)
+        for name, part in self._stateful():
+            if name in held:
+                self._tried(name, lambda p=part, n=name: p.restore(held[n]))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """End the guest's process."""
+        if self._guest:
+            self._guest.close()
+
+    def _stateful(self) -> list[tuple[str, Stateful]]:
+        parts: list[tuple[str, Any]] = [(f"detector-{i}", d) for i, d in enumerate(self.detectors)]
+        if self.estimator:
+            parts.append(("estimator", self.estimator.part))
+        if self.policy:
+            parts.append(("policy", self.policy.part))
+        if self.forecaster:
+            parts.append(("forecaster", self._guest or self.forecaster.part))
+        return [(name, part) for name, part in parts if isinstance(part, Stateful)]
+
+    def _ask(self, stage: Stage, context: Frame, horizon: int) -> Forecast:
+        fresh = context.rows(int((context.time <= self._learned).sum()), len(context))
+        if self._guest:
+            if isinstance(stage.part, Learning) and len(fresh):
+                self._guest.call("learn", fresh)
+            answer: Forecast = self._guest.call("forecast", context, horizon, levels=LEVELS)
+        else:
+            part: Forecaster = stage.part
+            if isinstance(part, Learning) and len(fresh):
+                part.learn(fresh)
+            answer = part.forecast(context, horizon, levels=LEVELS)
+            self._members = tuple(
+                self._named(_only(f, stage.report), name)
+                for name, f in getattr(part, "last", {}).items()
+                if stage.report
+            )
+        if len(context):
+            self._learned = int(context.time[-1])
+        return answer
+
+    def _rolled(
+        self, situation: Situation, forecasts: tuple[Forecast, ...], step: int, horizon: int
+    ) -> Forecast | None:
+        simulator, belief = self.setting.simulator, situation.belief
+        if simulator is None or belief is None:
+            return None
+        start = belief.time
+        times = (start // step * step + step) + step * np.arange(horizon, dtype=np.int64)
+        seed = self.setting.seed + start // step
+        inputs = futures(simulator, times, situation.latest, forecasts, belief.members.shape[1], seed)
+        outputs = rollout(simulator, simulator.init(belief, seed), inputs, step / 1e9)
+        return quantiles(outputs, simulator.outputs, times, LEVELS, start, "physics")
+
+    def _seen(self, stage: Stage, frame: Frame) -> Frame:
+        for view in stage.view:
+            frame = view.view(frame)
+        return frame
+
+    def _named(self, forecast: Forecast, by: str) -> Forecast:
+        return replace(forecast, by=by, id=f"forecast-{by}-{stamp(forecast.issued, seconds=True).replace(' ', 'T')}")
+
+    def _tried(self, name: str, call: Callable[[], T]) -> T | None:
+        try:
+            answer = call()
+        except Exception as error:
+            text = error.message if isinstance(error, GemelError) else f"{name} raised {type(error).__name__}: {error}"
+            self.trouble.append(text)
+            if name not in self._ill:  # once on loss, once on return
+                log.warning("%s", text, exc_info=not isinstance(error, GemelError) and log.isEnabledFor(logging.DEBUG))
+                self._ill.add(name)
+            return None
+        if name in self._ill:
+            log.warning("%s answers again", name)
+            self._ill.discard(name)
+        return answer
+
+
+def _only(forecast: Forecast, names: Sequence[str]) -> Forecast:
+    kept = [n for n in names if n in forecast.signals]
+    rows = [forecast.signals.index(n) for n in kept]
+    return replace(forecast, values=forecast.values[rows], signals=tuple(kept), samples=None)

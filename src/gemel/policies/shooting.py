@@ -1,0 +1,276 @@
+"""Shooting: try control sequences on the ensemble of virtual copies, take the cheapest that is safe enough.
+
+Every plan is rolled out from every member of the belief under the same drawn futures (common random numbers), so
+plans differ only by what they do. Few plans are tried one by one; many are searched by the cross-entropy method
+(Rubinstein and Kroese 2004): draw plans, keep the best tenth, draw around those.
+
+Letters: c controls, b blocks, p plans, m members, t times, u inputs. A plan is an array [b, c].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.expression import Expression
+from gemel.core.units import duration, stamp
+from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
+from gemel.loop.acquire import Setting
+from gemel.loop.decide import Situation
+from gemel.loop.simulate import Branches, futures
+from gemel.policies.cross_entropy import Choice, Scores, search
+from gemel.policies.trial import Constraint, Trial
+
+CEILING_ROUNDS, CEILING_PARTS = 3, 5  # the safe factor is known to 1/125 of its range
+
+
+class Shooting:
+    """Chooses the cheapest control sequence of the horizon that keeps its constraints, and sends its first move.
+
+    `objective`: what an hour costs, an expression over the simulator's inputs and outputs
+    (`"0.12 * fan_power + 12 * ageing"`); it is integrated over the horizon in hours, averaged over the members and
+    minimised. `constraints`: conditions such as `"hot_spot < 110"`. A plan is allowed when at least `probability` of
+    the members keep all of them at every step of the horizon. When no plan is allowed, the one with the smallest mean
+    overshoot is taken and `refused` says so.
+
+    `controls`: signal -> the list of values it may take, in order, or `{ low, high }`. Left out: every controlled
+    signal that is an input of the simulator, with its states or its limits. `change`: signal -> what moving it by one
+    unit costs, against chatter. `blocks`: for how long a control is held, one duration or a list whose last one
+    repeats. `step`: time step of the rollout. `members`: how many of the belief's members are used. The search draws
+    `samples` plans in each of `iterations` rounds; where there are no more plans than that, each is tried.
+    `expires`: for how long a command is valid.
+
+    `caution`: name of a finding -> by how much every constraint is tightened while it is open.
+    `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks by which factor these inputs could be scaled before
+    no constant plan is allowed any more: `expected["safe load factor"]`. `expected["safe load"]` is the factor times
+    the peak of the first input's mean path; where `limit` is a controlled signal it is sent that value.
+
+    Raises `ConfigError` for settings that do not fit each other, the signals or the simulator.
+    """
+
+    def __init__(
+        self,
+        objective: str,
+        constraints: Sequence[str] = (),
+        probability: float = 0.95,
+        controls: Mapping[str, Any] | None = None,
+        change: Mapping[str, float] | None = None,
+        blocks: str | Sequence[str] = "6h",
+        step: str = "15min",
+        members: int = 32,
+        samples: int = 64,
+        iterations: int = 4,
+        expires: str = "1h",
+        caution: Mapping[str, float] | None = None,
+        ceiling: Mapping[str, Any] | None = None,
+    ) -> None:
+        problems: list[str] = []
+        if not 0 < probability <= 1:
+            problems.append(f"probability {probability} must be above 0 and at most 1")
+        for name, number in (("members", members), ("samples", samples), ("iterations", iterations)):
+            if number < 1:
+                problems.append(f"{name} {number} must be at least 1")
+        if ceiling is not None and not (ceiling.get("signals") and set(ceiling) <= {"signals", "limit"}):
+            problems.append('ceiling is { signals = ["load"], limit = "load_limit" }, limit may be left out')
+        try:
+            self._objective = Expression(objective)
+            self._constraints = [Constraint(text) for text in constraints]
+            self._blocks = [duration(b) for b in ([blocks] if isinstance(blocks, str) else blocks)]
+            self._step, self._expires = duration(step), duration(expires)
+            self._choices = [Choice.of(name, allowed) for name, allowed in (controls or {}).items()]
+        except InputError as error:
+            problems.append(str(error))
+        if problems:
+            raise ConfigError(problems, where="policy shooting")
+        self._derive = controls is None
+        self.probability = probability
+        self.change = dict(change or {})
+        self.members = members
+        self.samples = samples
+        self.iterations = iterations
+        self.caution = dict(caution or {})
+        self._scaled: list[str] = list((ceiling or {}).get("signals", ()))
+        self._limit = str((ceiling or {}).get("limit", ""))
+        self._seed = 0
+
+    def bind(self, setting: Setting) -> None:
+        """Takes the seed, and checks every name against the signals and the simulator."""
+        self._seed = setting.seed
+        simulator = setting.simulator
+        if simulator is None:
+            raise ConfigError(["policy shooting needs a simulator"], 'add simulator = { kind = "..." }')
+        problems = []
+        if not isinstance(simulator, Branches):
+            problems.append(f"simulator {type(simulator).__name__} cannot branch, so no plan can be tried on it")
+        known = {*simulator.inputs, *simulator.outputs}
+        rules = [(r.text, r.names) for r in self._constraints] + [(self._objective.text, self._objective.names)]
+        problems += [_unknown(text, n, known) for text, names in rules for n in names if n not in known]
+        for choice in self._choices:
+            if choice.name not in setting.signals.names or setting.signals.named(choice.name).role != "controlled":
+                problems.append(f"controls: '{choice.name}' is not a controlled signal")
+            if choice.name not in simulator.inputs:
+                problems.append(_unknown("controls", choice.name, simulator.inputs))
+        problems += [_unknown("ceiling", n, simulator.inputs) for n in self._scaled if n not in simulator.inputs]
+        if problems:
+            raise ConfigError(problems, where="policy shooting")
+
+    def decide(self, situation: Situation) -> Decision:
+        """The decision at `situation.now`; without a simulator, a belief or a forecast nothing is commanded."""
+        id = f"decision-{stamp(situation.now, seconds=True).replace(' ', 'T')}"
+        try:
+            trial = self._trial(situation)
+        except InputError as error:
+            return Decision(id, situation.now, reason=f"Nothing is changed: {error.message}.")
+        held = trial.constant([c.nearest(_present(c, situation)) for c in trial.choices])
+        starts = np.stack([held, *(trial.constant(corner) for corner in trial.corners())])
+        rng = np.random.default_rng((self._seed, abs(situation.now)))
+        plan = search(trial.score, trial.choices, starts, self.samples, self.iterations, rng)
+        scores = trial.score(np.stack([plan, held]))
+        factor, peak = self._ceiling(trial, plan, situation) if self._scaled else (1.0, float("nan"))
+        return self._decision(id, situation, trial, plan, scores, factor, peak)
+
+    def _trial(self, situation: Situation) -> Trial:
+        simulator, belief = situation.simulator, situation.belief
+        if simulator is None or belief is None:
+            raise InputError(f"there is no {'simulator' if simulator is None else 'belief'} yet")
+        if not isinstance(simulator, Branches):
+            raise InputError(f"simulator {type(simulator).__name__} cannot branch")
+        choices = self._choices
+        if self._derive:
+            choices = [
+                Choice.from_signal(s)
+                for s in situation.signals
+                if s.role == "controlled" and s.name in simulator.inputs
+            ]
+        controls = [c.name for c in choices]
+        free = [n for n in simulator.inputs if n not in controls]
+        used = [f for f in situation.forecasts if any(n in f.signals for n in free)]
+        if free and not used:
+            raise InputError(f"there is no forecast of {' or '.join(free)} yet")
+        seed = int(np.random.SeedSequence((self._seed, abs(situation.now))).generate_state(1)[0])
+        steps = max(situation.horizon // self._step, 1)
+        elapsed = np.arange(steps, dtype=np.int64) * self._step
+        times = situation.now + elapsed + self._step
+        zeros = dict.fromkeys(controls, 0.0)
+        caution = max((self.caution.get(f.name, 0.0) for f in situation.findings if f.open), default=0.0)
+        return Trial(
+            simulator=simulator,
+            memory=_thinned(simulator, simulator.init(belief, seed), belief.members.shape[1], self.members, seed),
+            inputs=futures(simulator, times, situation.latest, used, self.members, seed, zeros),
+            step_s=self._step / 1e9,
+            block=_block_of(elapsed, self._blocks),
+            choices=choices,
+            present=np.array([_present(c, situation) for c in choices]),
+            change=np.array([self.change.get(c.name, 0.0) for c in choices]),
+            objective=self._objective,
+            constraints=self._constraints,
+            caution=caution,
+            probability=self.probability,
+            belief=belief.id,
+            used=tuple(f.id for f in used),
+        )
+
+    def _ceiling(self, trial: Trial, plan: Floats, situation: Situation) -> tuple[float, float]:
+        """(safe factor, mean peak of the first scaled input)."""
+        peak = float(trial.inputs[:, trial.place(self._scaled[0])].mean(axis=1).max())
+        low, high = 0.0, 3.0
+        if self._limit in situation.signals.names and peak > 0:
+            signal = situation.signals.named(self._limit)
+            low = low if signal.low is None else signal.low / peak
+            high = high if signal.high is None else signal.high / peak
+        plans = np.stack([plan, *(trial.constant(corner) for corner in trial.corners())])
+        for _ in range(CEILING_ROUNDS):
+            factors = np.linspace(low, high, CEILING_PARTS + 1)[1:]
+            scores = trial.score(np.repeat(plans, CEILING_PARTS, axis=0), self._scaled, np.tile(factors, len(plans)))
+            safe = scores.allowed.reshape(len(plans), CEILING_PARTS).any(axis=0)
+            count = len(factors) if safe.all() else int(np.argmin(safe))  # safe without a gap from below
+            low, high = (low if count == 0 else factors[count - 1]), factors[min(count, CEILING_PARTS - 1)]
+            if low >= high:
+                break
+        return float(low), peak
+
+    def _decision(
+        self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, peak: float
+    ) -> Decision:
+        expires = situation.now + self._expires
+        commands = [
+            Command(f"{id}-{c.name}", c.name, float(v), expires) for c, v in zip(trial.choices, plan[0], strict=True)
+        ]
+        expected = {"objective": float(scores.cost[0]), "objective if nothing changed": float(scores.cost[1])}
+        rule = " and ".join(c.text for c in self._constraints)
+        if rule:
+            expected |= {f"chance of {rule}": float(scores.chance[0])}
+            expected |= {f"chance of {rule} if nothing changed": float(scores.chance[1])}
+        refused = []
+        if not scores.allowed[0]:
+            refused.append(f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken")
+        if self._scaled:
+            expected |= {"safe load factor": factor, "safe load": factor * peak}
+            limit = self._limit
+            if limit in situation.signals.names and situation.signals.named(limit).role == "controlled":
+                commands.append(Command(f"{id}-{limit}", limit, factor * peak, expires))
+        findings = _relevant(situation, trial, self.caution)
+        return Decision(
+            id,
+            situation.now,
+            tuple(commands),
+            {c.name: tuple(plan[:, i].tolist()) for i, c in enumerate(trial.choices)},
+            expected,
+            tuple(refused),
+            tuple(filter(None, (trial.belief, *trial.used, *(f.id for f in findings)))),
+            _reason(trial, plan, scores, rule, findings),
+        )
+
+
+def _present(choice: Choice, situation: Situation) -> float:
+    """Where a control stands: as last heard, else its safe value, else its least."""
+    value = situation.latest.get(choice.name, float("nan"))
+    safe = situation.signals.named(choice.name).safe if choice.name in situation.signals.names else None
+    if np.isfinite(value):
+        return float(value)
+    return float(choice.values[0]) if safe is None else safe
+
+
+def _thinned(simulator: Branches, memory: Any, held: int, members: int, seed: int) -> Any:
+    """`members` of a memory that has `held` of them."""
+    order = np.random.default_rng(seed).permutation(held)
+    return simulator.select(memory, np.resize(order, members).tolist())
+
+
+def _block_of(elapsed: Times, blocks: Sequence[int]) -> Ints:
+    """The block of each step [t], from the time since now at which the step starts; the last length repeats."""
+    ends = np.cumsum([*blocks, *[blocks[-1]] * int(elapsed[-1] // blocks[-1] + 1)])
+    return np.searchsorted(ends, elapsed, side="right").astype(np.int32)
+
+
+def _unknown(where: str, name: str, known: Collection[str]) -> str:
+    return f"{where}: the simulator has no '{name}'{nearest(name, known)}"
+
+
+def _relevant(situation: Situation, trial: Trial, caution: Mapping[str, float]) -> list[Finding]:
+    """Open findings that this decision took into account: by caution, or through what the simulator was told."""
+    seen = {*trial.simulator.inputs, *trial.simulator.outputs, *caution}
+    return [f for f in situation.findings if f.open and (f.name in seen or f.subject in seen)]
+
+
+def _reason(trial: Trial, plan: Floats, scores: Scores, rule: str, findings: Sequence[Finding]) -> str:
+    moved = [
+        f"{c.name} to {value:g}"
+        for c, value, present in zip(trial.choices, plan[0], trial.present, strict=True)
+        if abs(value - present) > 1e-9
+    ]
+    held = [f"{c.name} stays at {value:g}" for c, value in zip(trial.choices, plan[0], strict=True)]
+    text = ", ".join(moved or held) or "nothing to control"
+    if rule:
+        text += f": {rule} holds in {scores.chance[0]:.0%} of futures"
+        text += f" ({scores.chance[1]:.0%} if nothing changed)" if moved else ""
+    if moved:
+        text += f", cost {scores.cost[0]:.3g} instead of {scores.cost[1]:.3g}"
+    if findings:
+        names = ", ".join(dict.fromkeys(f.name for f in findings))
+        text += f"; taken into account: {names}"
+        text += f" (limits tightened by {trial.caution:g})" if trial.caution else ""
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,304 @@
+"""Thermal model of an oil-immersed power transformer, after the loading guide IEC 60076-7:2018.
+
+Legend: K load over rated load, R load loss over no-load loss at rated load, x and y oil and winding exponents,
+k11 k21 k22 the guide's model constants, g cooling relative to no fans; k rows of a memory, m members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.units import duration
+from gemel.core.values import Belief, Floats, Ints
+
+DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
+
+COOLING: dict[str, dict[str, float]] = {
+    # recommended thermal characteristics: rises in K, time constants in minutes, R of the guide's example units
+    "distribution": dict(
+        x=0.8, y=1.6, k11=1.0, k21=1.0, k22=2.0, tau_oil=180, tau_winding=4, oil_rise=55, hot_rise=23, R=5
+    ),
+    "ONAN": dict(
+        x=0.8, y=1.3, k11=0.5, k21=2.0, k22=2.0, tau_oil=210, tau_winding=10, oil_rise=52, hot_rise=26, R=6
+    ),
+    "ONAF": dict(
+        x=0.8, y=1.3, k11=0.5, k21=2.0, k22=2.0, tau_oil=150, tau_winding=7, oil_rise=52, hot_rise=26, R=6
+    ),
+    "OF": dict(x=1.0, y=1.3, k11=1.0, k21=1.3, k22=1.0, tau_oil=90, tau_winding=7, oil_rise=56, hot_rise=22, R=6),
+    "OD": dict(x=1.0, y=2.0, k11=1.0, k21=1.0, k22=1.0, tau_oil=90, tau_winding=7, oil_rise=49, hot_rise=29, R=6),
+}
+
+# What a latent quantity is like where nothing says more: a first-order process around `mean` with standard deviation
+# `sd` that forgets in `memory`. Unbounded where low and high are None.
+PRIORS: dict[str, dict[str, float | str | None]] = {
+    "load": dict(mean=0.5, sd=0.2, memory="12h", low=0.0, high=None),  # K while the load is not heard
+    "ambient": dict(mean=15.0, sd=10.0, memory="1d", low=None, high=None),  # while it is not heard
+    "oil_rise": dict(mean=52.0, sd=4.0, memory="365d", low=5.0, high=100.0),
+    "hot_rise": dict(mean=26.0, sd=2.0, memory="365d", low=2.0, high=60.0),
+    "tau_oil": dict(mean=210.0, sd=20.0, memory="365d", low=20.0, high=600.0),
+    "fan_health": dict(mean=1.0, sd=0.1, memory="30d", low=0.0, high=1.2),
+    "ambient_mean": dict(mean=12.0, sd=8.0, memory="3650d", low=None, high=None),
+    "year_cos": dict(mean=0.0, sd=8.0, memory="3650d", low=None, high=None),
+    "year_sin": dict(mean=0.0, sd=8.0, memory="3650d", low=None, high=None),
+    "day_cos": dict(mean=0.0, sd=3.0, memory="20d", low=None, high=None),
+    "day_sin": dict(mean=0.0, sd=3.0, memory="20d", low=None, high=None),
+    "day2_cos": dict(mean=0.0, sd=1.0, memory="20d", low=None, high=None),
+    "day2_sin": dict(mean=0.0, sd=1.0, memory="20d", low=None, high=None),
+    "weather": dict(mean=0.0, sd=4.0, memory="3d", low=None, high=None),
+}
+_LATENT = ("ambient_mean", "year_cos", "year_sin", "day_cos", "day_sin", "day2_cos", "day2_sin", "weather")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """States of all members at a time. `draw` is the noise column of each member (None: its own place), so that
+    copies made by `select` meet the same weather and candidate plans are compared on equal terms."""
+
+    time: int
+    states: Floats  # [k, m]
+    seed: int
+    draw: Ints | None = None  # [m]
+
+
+class Thermal:
+    """Top-oil and hot-spot temperature and ageing of an oil-immersed transformer.
+
+    The guide's differential equations (IEC 60076-7, clause 8.2), solved exactly for inputs held over a step:
+    `k11 tau_oil dT/dt = ((1 + R K^2)/(1 + R))^x oil_rise - (T - ambient)` for the top oil, and a hot-spot rise in two
+    parts, a fast one with `k22 tau_winding` to `k21 hot_rise K^y` less a slow one with `tau_oil / k22` to
+    `(k21 - 1) hot_rise K^y`. A cooling stage multiplies the cooling by `g = 1 + fan_gain * stage * fan_health`;
+    oil rise and oil time constant shrink by `g^x`. Relative ageing (clause 6): `2^((T - 98)/6)` for normal paper,
+    `exp(15000/383 - 15000/(T + 273))` for thermally upgraded paper.
+
+    What is not measured is latent: states and parameters are first-order processes around their prior, and their
+    noise is drawn from (seed, time), so a branch is repeatable. An ambient temperature that no signal gives is a mean
+    with a yearly and two daily harmonics and slow weather. An input that is NaN holds (the stage) or wanders from its
+    last value to its prior (load, ambient).
+
+    - `load`: input names, combined as the root of their sum of squares (active and reactive power, say); `rated`:
+      the load at K = 1, in the same unit.
+    - `oil`, `hot_spot`, `ageing`: names of the outputs, degC, degC and per unit of normal ageing.
+    - `fan`: input name of the cooling stage (0, 1, ...); with it, the output `fan_power` = stage x `fan_kw` x
+      health, and `fan_gain`, how much a stage adds to the cooling.
+    - `ambient`: input name of the ambient temperature, degC; without it `ambient` is latent and an output.
+    - `cooling`: ONAN, ONAF, OF, OD or distribution: the guide's recommended constants; `constants` overrides some of
+      `x y k11 k21 k22 tau_winding R` (minutes). `paper`: normal or upgraded.
+    - `oil_noise`: what the equations miss, K per square root of an hour, on the top oil.
+    - `priors`: `{name = {mean, sd, memory, low, high}}` for any of `load ambient oil_rise hot_rise tau_oil fan_health`
+      and, latent, `ambient_mean year_cos year_sin day_cos day_sin day2_cos day2_sin weather`; keys left out keep
+      their defaults, `sd = 0` makes a quantity a known number. Rises in K, `tau_oil` in minutes, `memory` a duration.
+    """
+
+    def __init__(
+        self,
+        load: str | Sequence[str] = "load",
+        rated: float = 1.0,
+        oil: str = "oil",
+        hot_spot: str = "hot_spot",
+        ageing: str = "ageing",
+        fan: str = "",
+        fan_power: str = "fan_power",
+        fan_kw: float = 1.0,
+        fan_gain: float = 0.25,
+        ambient: str = "",
+        cooling: str = "ONAN",
+        constants: Mapping[str, float] | None = None,
+        paper: str = "normal",
+        oil_noise: float = 0.1,
+        priors: Mapping[str, Mapping[str, float | str]] | None = None,
+    ) -> None:
+        self.load = [load] if isinstance(load, str) else list(load)
+        self.rated, self.oil, self.hot_spot, self.ageing = rated, oil, hot_spot, ageing
+        self.fan, self.fan_power, self.fan_kw, self.fan_gain = fan, fan_power, fan_kw, fan_gain
+        self.ambient, self.cooling, self.constants = ambient, cooling, dict(constants or {})
+        self.paper, self.oil_noise, self.priors = paper, oil_noise, {k: dict(v) for k, v in (priors or {}).items()}
+        self._check()
+        self._c = {**COOLING[cooling], **self.constants}
+        self.inputs = (*self.load, *([fan] if fan else []), *([ambient] if ambient else []))
+        self.outputs = (oil, hot_spot, ageing, *([fan_power] if fan else []), *([] if ambient else ["ambient"]))
+        drifting = ["load", "ambient"] if ambient else ["load"]
+        drifting += ["oil_rise", "hot_rise", "tau_oil", *(["fan_health"] if fan else []), *([] if ambient else _LATENT)]
+        plain = ["top_oil", "rise_fast", "rise_slow", *(["stage"] if fan else []), *([] if ambient else ["ambient"])]
+        self.states = (*plain, *drifting)
+        self._row = {name: i for i, name in enumerate(self.states)}
+        self._drift = len(plain)
+        self._table(drifting)
+        self._decays = lru_cache(64)(self._decays_of)
+
+    def _check(self) -> None:
+        problems = []
+        if not self.load or self.rated <= 0:
+            problems.append(f"thermal: rated {self.rated:g} must be above 0, and load must name an input")
+        if self.cooling not in COOLING:
+            problems.append(f"thermal: cooling '{self.cooling}' is not one of {', '.join(COOLING)}")
+        if self.paper not in ("normal", "upgraded"):
+            problems.append(f"thermal: paper '{self.paper}' is not one of normal, upgraded")
+        known = ("x", "y", "k11", "k21", "k22", "tau_winding", "R")
+        problems += [f"thermal: unknown constant '{n}'{nearest(n, known)}" for n in self.constants if n not in known]
+        problems += [f"thermal: unknown prior '{n}'{nearest(n, PRIORS)}" for n in self.priors if n not in PRIORS]
+        for name, prior in self.priors.items():
+            wrong = [k for k in prior if k not in ("mean", "sd", "memory", "low", "high")]
+            problems += [f"thermal: prior '{name}' has no key '{k}'{nearest(k, ('mean', 'sd', 'memory'))}" for k in wrong]
+            try:
+                duration(str(prior.get("memory", "1d")))
+            except InputError as error:
+                problems.append(f"thermal: memory of prior '{name}': {error.message}")
+        if problems:
+            raise ConfigError(problems, "see the keys of gemel.simulators.thermal:Thermal")
+
+    def _table(self, names: Sequence[str]) -> None:
+        """The priors as columns [k, 1], and the bounds of bounded states."""
+        rows = []
+        for name in names:
+            named = {"mean": self._c[name]} if name in ("oil_rise", "hot_rise", "tau_oil") else {}
+            rows.append({**PRIORS[name], **named, **self.priors.get(name, {})})
+
+        def column(key: str, otherwise: float) -> Floats:
+            return np.array([[otherwise if r[key] is None else float(r[key] or 0.0)] for r in rows])
+
+        self._mean, self._sd = column("mean", 0.0), column("sd", 0.0)
+        self._low, self._high = column("low", -np.inf), column("high", np.inf)
+        self._forget = np.array([[duration(str(r["memory"])) / 1e9] for r in rows])
+        self.bounds: dict[str, tuple[float, float]] = {
+            name: (low, high)
+            for name, (low,), (high,), (sd,) in zip(names, self._low, self._high, self._sd, strict=True)
+            if sd > 0 and (np.isfinite(low) or np.isfinite(high))
+        }
+
+    def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
+        rng = np.random.default_rng(seed)
+        m = members if belief is None else belief.members.shape[1]
+        states = np.zeros((len(self.states), m))
+        normal = rng.standard_normal((len(self._mean), m))
+        states[self._drift :] = np.clip(self._mean + self._sd * normal, self._low, self._high)
+        when = 0 if belief is None else belief.time
+        if not self.ambient:
+            states[self._row["ambient"]] = self._basis(when) @ states[-len(_LATENT) :]
+        k = states[self._row["load"]]
+        self._settle(states, k)
+        states[0] += 10.0 * rng.standard_normal(m) * (belief is None and self.oil_noise > 0)
+        if belief is not None:
+            for i, name in enumerate(self.states):
+                if name in belief.names:
+                    states[i] = belief.row(name)
+        return Memory(when, states, seed)
+
+    def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
+        states = self._advance(memory, inputs, dt)
+        moved = Memory(memory.time + round(dt * 1e9), states, memory.seed, memory.draw)
+        return moved, self._outputs(states)
+
+    def run(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
+        out = np.empty((len(inputs), len(self.outputs), memory.states.shape[1]))
+        for i, row in enumerate(inputs):
+            memory, out[i] = self.step(memory, row, dt)
+        return memory, out
+
+    def select(self, memory: Memory, index: Sequence[int]) -> Memory:
+        i = np.asarray(index, np.int32)
+        return replace(memory, states=memory.states[:, i], draw=i if memory.draw is None else memory.draw[i])
+
+    def assign(self, memory: Memory, states: Floats, time: int) -> Memory:
+        return Memory(time, np.array(states, np.float64), memory.seed)
+
+    def extract(self, memory: Memory) -> Floats:
+        return memory.states.copy()
+
+    def observe(self, memory: Memory, inputs: Floats) -> Floats:
+        states = memory.states.copy()
+        self._hear(states, inputs)
+        return self._outputs(states)
+
+    def _advance(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
+        """States [k, m] after `dt` seconds."""
+        c, row, time = self._c, self._row, memory.time + round(dt * 1e9)
+        keep, pull, spread, fast = self._decays(dt)
+        states = memory.states.copy()
+        drifting = states[self._drift :]
+        normal = self._noise(memory, time, len(drifting) + 1)
+        drifting *= keep
+        drifting += pull
+        drifting += spread * normal[1:]
+        np.maximum(drifting, self._low, out=drifting)
+        np.minimum(drifting, self._high, out=drifting)
+        self._hear(states, inputs)
+        if not self.ambient:
+            states[row["ambient"]] = self._basis(time) @ states[-len(_LATENT) :]
+        k, tau = states[row["load"]], states[row["tau_oil"]] * 60.0
+        ultimate, slower = self._ultimate(states, k)
+        oil = ultimate + (states[0] - ultimate) * np.exp(-dt / (c["k11"] * tau * slower))
+        states[0] = oil + self.oil_noise * math.sqrt(dt / 3600.0) * normal[0]
+        rise = states[row["hot_rise"]] * k ** c["y"]
+        states[1] = c["k21"] * rise * (1.0 - fast) + states[1] * fast
+        slow = np.exp(-dt * c["k22"] / tau)
+        states[2] = (c["k21"] - 1.0) * rise * (1.0 - slow) + states[2] * slow
+        return states
+
+    def _hear(self, states: Floats, inputs: Floats) -> None:
+        """In place: inputs [u, m] that are known replace the held ones."""
+        n = len(self.load)
+        squares = inputs[0] * inputs[0]
+        for other in inputs[1:n]:
+            squares += other * other
+        heard = [("load", np.sqrt(squares) / self.rated)]
+        if self.fan:
+            heard.append(("stage", inputs[n]))
+        if self.ambient:
+            heard.append(("ambient", inputs[-1]))
+        for name, value in heard:
+            np.copyto(states[self._row[name]], value, where=value == value)
+
+    def _ultimate(self, states: Floats, k: Floats) -> tuple[Floats, Floats]:
+        """The top oil's steady state [m], and the factor on rise and time constant from forced cooling."""
+        c = self._c
+        slower: Floats = np.ones(1)
+        if self.fan:
+            g = 1.0 + self.fan_gain * states[self._row["stage"]] * states[self._row["fan_health"]]
+            slower = g ** -c["x"]
+        losses = ((1.0 + c["R"] * k * k) / (1.0 + c["R"])) ** c["x"]
+        return states[self._row["ambient"]] + states[self._row["oil_rise"]] * losses * slower, slower
+
+    def _settle(self, states: Floats, k: Floats) -> None:
+        """In place: temperatures at the steady state of load and ambient."""
+        rise = states[self._row["hot_rise"]] * k ** self._c["y"]
+        states[0] = self._ultimate(states, k)[0]
+        states[1], states[2] = self._c["k21"] * rise, (self._c["k21"] - 1.0) * rise
+
+    def _outputs(self, states: Floats) -> Floats:
+        out = np.empty((len(self.outputs), states.shape[1]))
+        out[0] = states[0]
+        out[1] = states[0] + states[1] - states[2]
+        if self.paper == "normal":
+            out[2] = np.exp2((out[1] - 98.0) / 6.0)
+        else:
+            out[2] = np.exp(15_000.0 / 383.0 - 15_000.0 / (out[1] + 273.0))
+        if self.fan:
+            out[3] = states[self._row["stage"]] * states[self._row["fan_health"]] * self.fan_kw
+        if not self.ambient:
+            out[-1] = states[self._row["ambient"]]
+        return out
+
+    def _noise(self, memory: Memory, time: int, rows: int) -> Floats:
+        key = np.array([memory.seed, time], np.int64).view(np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key))  # a third of default_rng's cost
+        if memory.draw is None:
+            return rng.standard_normal((rows, memory.states.shape[1]))
+        return rng.standard_normal((rows, int(memory.draw.max()) + 1))[:, memory.draw]
+
+    def _decays_of(self, dt: float) -> tuple[Floats, Floats, Floats, float]:
+        keep = np.exp(-dt / self._forget)
+        fast = math.exp(-dt / (self._c["k22"] * self._c["tau_winding"] * 60.0))
+        return keep, self._mean * (1.0 - keep), self._sd * np.sqrt(1.0 - keep**2), fast
+
+    def _basis(self, time: int) -> Floats:
+        year, day = 2 * math.pi * (time / 1e9 / YEAR), 2 * math.pi * (time / 1e9 % DAY / DAY)
+        return np.array(
+            [1.0, math.cos(year), math.sin(year)]
+            + [math.cos(day), math.sin(day), math.cos(2 * day), math.sin(2 * day), 1.0]
+        )

@@ -1,0 +1,263 @@
+"""Twin: what a script holds.
+
+A `Twin` is made from parts (or by `gemel.open` from a file). While it runs, in this process or another, every question
+goes to the running one through the socket beside its store; otherwise the store is opened here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gemel import attach
+from gemel.core.clock import Data, Virtual, Wall
+from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.units import duration, instant
+from gemel.core.values import Asset, Decision, Finding, Forecast, Frame, Signal, Signals
+from gemel.desk import Desk
+from gemel.loop.acquire import Bound, Setting
+from gemel.loop.act import Actuator
+from gemel.loop.run import Loop
+from gemel.loop.stages import Stage, Stages
+
+MODES = ("observe", "advise", "auto")
+
+
+class Twin:
+    """A living virtual copy of a physical thing.
+
+    name: of the twin. signals: what it hears and sends. assets: the things they belong to. every: time between turns.
+    horizon: how far it looks ahead. connectors: name -> part; a signal's address starts with such a name. transforms:
+    clean the telemetry, in order. store: where history is kept (default: `NAME.gemel` beside the twin file).
+    simulator, estimator, forecaster, detectors, policy: the thinking parts, plain or as `Stage(part, every="1h")`.
+    clock: of its turns (default `Wall()`). mode: `observe` (thinks only), `advise` (proposes), `auto` (acts). seed: of all
+    randomness. folder: where relative paths start.
+
+    Raises `ConfigError` with every problem at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        signals: Sequence[Signal],
+        assets: Sequence[Asset] = (),
+        every: str = "5min",
+        horizon: str = "24h",
+        connectors: Mapping[str, Any] | None = None,
+        transforms: Sequence[Any] = (),
+        store: Any = None,
+        simulator: Any = None,
+        estimator: Any = None,
+        forecaster: Any = None,
+        detectors: Sequence[Any] = (),
+        policy: Any = None,
+        clock: Any = None,
+        mode: str = "observe",
+        seed: int = 0,
+        folder: str | Path = ".",
+    ) -> None:
+        self.name = name
+        self.assets = tuple(assets)
+        self.signals = Signals(signals)
+        self.every = every
+        self.horizon = horizon
+        self.connectors = dict(connectors or {})
+        self.transforms = tuple(transforms)
+        self.simulator = simulator
+        self.estimator = _staged(estimator)
+        self.forecaster = _staged(forecaster)
+        self.detectors = tuple(detectors)
+        self.policy = _staged(policy)
+        self.clock: Wall | Virtual | Data = Wall() if clock is None else clock
+        self.mode = mode
+        self.seed = seed
+        self.folder = Path(folder)
+        self._check()
+        self.store = store if store is not None else _default_store(name)
+        self.loop: Loop | None = None
+        self._desk: Desk | None = None
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def history(
+        self,
+        signals: Sequence[str] | None = None,
+        last: str | None = None,
+        *,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        every: str | None = None,
+        native: bool = True,
+    ) -> Any:
+        """What was measured: a frame in the library the caller uses (polars, pandas, Arrow); `native=False` a `Frame`.
+
+        `last="7d"` counts back from the newest point; `every="1h"` grids (cell means, gaps flagged)."""
+        frame = self._ask("history", signals=signals, last=last, start=start, end=end, every=every)
+        return _native(frame) if native else frame
+
+    def forecast(self, horizon: str | None = None) -> Forecast:
+        """What comes next, from the newest telemetry on."""
+        return self._ask("forecast", horizon=horizon)
+
+    def whatif(self, horizon: str | None = None, **setpoints: float) -> tuple[Forecast, Forecast]:
+        """The simulator's outputs as things stand, and with `setpoints` held from now on."""
+        return self._ask("whatif", horizon=horizon, setpoints=setpoints)
+
+    def findings(self, *, all: bool = False) -> list[Finding]:
+        """What is wrong now; `all=True` also what was."""
+        return list(self._ask("findings", all=all))
+
+    def decisions(self, last: int = 20) -> list[Decision]:
+        """The newest decisions, oldest first."""
+        return list(self._ask("decisions", last=last))
+
+    def decide(self) -> Decision:
+        """What the policy would do now. Nothing is sent."""
+        return self._ask("decide")
+
+    def approve(self, id: str) -> Decision:
+        """Send a proposed decision; the twin must be running. It is checked again first."""
+        return self._ask("approve", id=id)
+
+    def reject(self, id: str) -> Decision:
+        """Say no to a proposed decision; the twin must be running."""
+        return self._ask("reject", id=id)
+
+    def status(self) -> dict[str, Any]:
+        """How the twin is: running or not, points, newest stamps, findings, counts."""
+        return self._ask("status")
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self, until: str | int | None = None, watch: Any = None) -> None:
+        """Run until the sources end, the clock passes `until`, or Ctrl-C."""
+        asyncio.run(self.live(until, watch))
+
+    async def live(self, until: str | int | None = None, watch: Any = None) -> None:
+        """The same inside an event loop; a cancelled one ends cleanly."""
+        self.open()
+        self.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
+        desk = self._desk
+        assert desk is not None
+        desk.loop = self.loop
+        try:
+            async with attach.serve(self.socket, desk.answer):
+                await self.loop.run(None if until is None else instant(until))
+        finally:
+            self.loop = desk.loop = None
+            self.close()
+
+    def open(self) -> Twin:
+        """Open the store in this process (done by itself when first needed)."""
+        if self._desk is None:
+            if path := getattr(self.store, "path", None):
+                self.store.path = str(self.folder / path)
+            self.store.open(self.signals)
+            self._desk = Desk(self)
+        return self
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._desk is not None:
+            self._desk = None
+            self.store.close()
+
+    def __enter__(self) -> Twin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def socket(self) -> Path | None:
+        """Where a running twin listens; None for a store that lives in memory."""
+        path = getattr(self.store, "path", None)
+        return self.folder / f"{path}.sock" if path else None
+
+    def setting(self) -> Setting:
+        """What its parts may know of this twin."""
+        return Setting(
+            self.name, "", self.signals, self.clock, duration(self.every), duration(self.horizon), self.seed,
+            self.folder, self.simulator,
+        )  # fmt: skip
+
+    def stages(self) -> Stages:
+        """The thinking parts, each told its setting."""
+        setting = self.setting()
+        for part in (*self.transforms, self.simulator, *self.detectors):
+            _bind(part, setting)
+        for stage in (self.estimator, self.forecaster, self.policy):
+            if stage:
+                _bind(stage.part, setting)
+        for name, connector in self.connectors.items():
+            _bind(connector, Setting(**{**_fields(setting), "connector": name}))
+        return Stages(
+            setting, self.store, self.transforms, self.estimator, self.forecaster, self.detectors, self.policy
+        )
+
+    def _ask(self, method: str, **named: Any) -> Any:
+        if self._desk is None and self.socket and attach.listening(self.socket):
+            return attach.call(self.socket, method, named)
+        desk = self.open()._desk
+        assert desk is not None
+        if asyncio.iscoroutinefunction(getattr(desk, method)):
+            raise InputError(f"twin '{self.name}' is not running, so nothing can be sent", "start it: gemel run FILE")
+        return getattr(desk, method)(**named)
+
+    def _check(self) -> None:
+        problems = []
+        for key in ("every", "horizon"):
+            try:
+                duration(getattr(self, key))
+            except GemelError as error:
+                problems.append(f"{key}: {error.message}")
+        if self.mode not in MODES:
+            problems.append(f"mode: '{self.mode}' is not one of {', '.join(MODES)}{nearest(self.mode, MODES)}")
+        ids = [a.id for a in self.assets]
+        for signal in self.signals:
+            connector = signal.address.partition(":")[0]
+            if signal.address and connector not in self.connectors:
+                problems.append(
+                    f"signals.{signal.name}.address: there is no connector '{connector}'"
+                    f"{nearest(connector, self.connectors)}"
+                )
+            if signal.address and signal.role == "controlled" and connector in self.connectors:
+                part = self.connectors[connector]
+                if not isinstance(part, Actuator):
+                    problems.append(f"signals.{signal.name}.address: connector '{connector}' cannot send commands")
+            if signal.asset and self.assets and signal.asset not in ids:
+                problems.append(
+                    f"signals.{signal.name}.asset: there is no asset '{signal.asset}'{nearest(signal.asset, ids)}"
+                )
+        if self.estimator and self.simulator is None:
+            problems.append("estimator: it needs a simulator; add simulator = { kind = ... }")
+        if problems:
+            raise ConfigError(problems, where=f"twin '{self.name}'")
+
+
+def _staged(part: Any) -> Stage | None:
+    return part if part is None or isinstance(part, Stage) else Stage(part)
+
+
+def _bind(part: Any, setting: Setting) -> None:
+    if isinstance(part, Bound):
+        part.bind(setting)
+
+
+def _fields(setting: Setting) -> dict[str, Any]:
+    return {name: getattr(setting, name) for name in Setting.__slots__}
+
+
+def _default_store(name: str) -> Any:
+    from gemel.core.registry import build
+
+    return build("stores", {"kind": "duckdb", "path": f"{name}.gemel"})
+
+
+def _native(frame: Frame) -> Any:
+    from gemel.frames import to_frame
+
+    return to_frame(frame)

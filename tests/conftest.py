@@ -1,0 +1,9 @@
+"""What all tests share: the marker of those that start a server."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "server: starts a server of its own (`dev.py check` leaves these out)")
