@@ -106,7 +106,8 @@ def _install(extras: list[str]) -> None:
     if pip.wait():
         fail(
             "pip could not install the package:\n" + _tail(output),
-            "check the network (behind a proxy set HTTPS_PROXY, with a mirror PIP_INDEX_URL) and try again",
+            "check the network (behind a proxy set HTTPS_PROXY, with a mirror PIP_INDEX_URL) and try again; "
+            "a half-made .venv may be removed",
         )
     say(f"ready after {time.monotonic() - began:.0f} s")
 
@@ -171,11 +172,12 @@ def watch(command: list[str], live: bool) -> tuple[int, str]:
     )
     assert process.stdout is not None
     said = b""
-    for chunk in iter(lambda: process.stdout.read(4096), b""):  # type: ignore[union-attr]
-        said += chunk
-        if live:
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.flush()
+    with process.stdout as pipe:
+        for chunk in iter(lambda: pipe.read(4096), b""):
+            said += chunk
+            if live:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.flush()
     return process.wait(), said.decode(errors="replace")
 
 

@@ -15,7 +15,7 @@ from gemel.core.units import duration, instant
 from gemel.core.values import Decision, Finding, Forecast, Frame
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
-from gemel.loop.simulate import futures, quantiles, rollout
+from gemel.loop.simulate import ahead
 from gemel.loop.stages import LEVELS
 
 if TYPE_CHECKING:
@@ -94,16 +94,11 @@ class Desk:
         steps = max((duration(horizon) if horizon else setting.horizon) // step, 1)
         belief = situation.belief
         times = belief.time + step * np.arange(1, steps + 1, dtype=np.int64)
-        answers = []
-        for fixed in ({}, setpoints):
-            inputs = futures(
-                simulator, times, situation.latest, situation.forecasts, belief.members.shape[1], setting.seed, fixed
-            )
-            outputs = rollout(simulator, simulator.init(belief, setting.seed), inputs, step / 1e9)
-            answers.append(
-                quantiles(outputs, simulator.outputs, times, LEVELS, belief.time, "whatif" if fixed else "asis")
-            )
-        return answers[0], answers[1]
+        asis, changed = (
+            ahead(simulator, belief, times, situation.latest, situation.forecasts, setting.seed, LEVELS, fixed)
+            for fixed in ({}, setpoints)
+        )
+        return asis, changed
 
     def findings(self, all: bool = False) -> list[Finding]:
         """Open findings, or all there ever were."""
@@ -126,12 +121,23 @@ class Desk:
         return allowed(stages.decide(situation), situation)
 
     async def approve(self, id: str) -> Decision:
-        """Send a proposal."""
-        return await self._running().approve(id)
+        """Send a proposal after all, if it is still allowed now."""
+        loop = self._running()
+        checked = allowed(self._proposed(id), loop.situation(loop.setting.clock.now()))
+        if not checked.commands:
+            expired = replace(checked, status="expired")
+            self.twin.store.record(expired)
+            return expired
+        sent = replace(checked, status="sent")
+        await loop.send(sent)
+        return sent
 
     async def reject(self, id: str) -> Decision:
-        """Refuse a proposal."""
-        return self._running().reject(id)
+        """A person says no."""
+        self._running()
+        rejected = replace(self._proposed(id), status="rejected")
+        self.twin.store.record(rejected)
+        return rejected
 
     def status(self) -> dict[str, Any]:
         """How the twin is."""
@@ -161,6 +167,14 @@ class Desk:
         if not len(found):
             raise InputError(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
         return int(found.time[0])
+
+    def _proposed(self, id: str) -> Decision:
+        found = [d for d in self.decisions(last=1000) if d.id == id]
+        if not found:
+            raise InputError(f"there is no decision '{id}'", "see the open ones with twin.decisions()")
+        if found[-1].status != "proposed":
+            raise InputError(f"decision '{id}' is {found[-1].status}, not open for approval")
+        return found[-1]
 
     def _running(self) -> Loop:
         if self.loop is None:

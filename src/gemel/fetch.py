@@ -106,7 +106,7 @@ def _download(url: str, target: Path, remote: Remote, progress: Progress | None)
         held, part = tempfile.mkstemp(dir=target.parent, prefix=f".{remote.name}.", suffix=".part")
     except OSError as error:
         raise GemelError(
-            f"cannot write to {target.parent}: {error.strerror}", "give a folder you may write to: --folder PATH"
+            f"cannot write to {target.parent}: {error.strerror}", "set GEMEL_DATA to a folder you may write to"
         ) from error
     try:
         with os.fdopen(held, "wb") as raw, gzip.GzipFile(remote.name, "wb", 6, raw, mtime=0) as file:

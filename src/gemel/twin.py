@@ -153,8 +153,7 @@ class Twin:
     def open(self) -> Twin:
         """Open the store in this process (done by itself when first needed)."""
         if self._desk is None:
-            if path := getattr(self.store, "path", None):
-                self.store.path = str(self.folder / path)
+            _bind(self.store, self.setting())
             self.store.open(self.signals)
             self._desk = Desk(self)
         return self

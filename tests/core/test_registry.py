@@ -11,6 +11,9 @@ from gemel.core.errors import ConfigError
 from gemel.core.registry import WINGS, build, kind_of, part, rows
 
 MODULE = """
+from __future__ import annotations
+
+
 class Echo:
     def __init__(self, gain: float = 1.0, *, name: str) -> None:
         if gain < 0:
@@ -60,19 +63,16 @@ def test_a_foreign_part_is_found_by_entry_point() -> None:
             "unknown key 'gian' for transforms kind 'echo', did you mean 'gain'",
         ),
         ({"kind": "echo"}, "'echo' needs the key 'name'"),
-        ({"kind": "echo", "name": 3}, "echo.name: str is needed, not 3|name"),
+        ({"kind": "echo", "name": 3}, "echo.name: str is needed, not 3"),
         ({"kind": "echo", "name": "x", "gain": -1}, "'echo': gain is below zero"),
         ({"kind": "broken"}, "needs a package that is not installed: outside_echo_missing"),
         ({"name": "x"}, "a part of transforms needs a kind"),
     ],
 )
 def test_what_is_wrong_is_named(spec: dict[str, object], said: str) -> None:
-    if spec.get("name") == 3:
-        pytest.skip("the module is written without postponed annotations")
     with pytest.raises(ConfigError) as caught:
         build("transforms", spec)
     assert said in str(caught.value)
-    assert caught.value.hint or "below zero" in said
 
 
 def test_a_class_without_a_row_is_told_how_to_get_one() -> None:

@@ -20,24 +20,24 @@ def test_durations(text: str | float, seconds: float) -> None:
     assert duration(text) == round(seconds * SECOND)
 
 
-@pytest.mark.parametrize("text", ["", "min", "5", "5 fortnights", "-5min", "0s", "5min!", 0, -1, float("nan"), True])
+@pytest.mark.parametrize(
+    "text", ["", "min", "5", "5 fortnights", "-5min", "0s", "5min!", 0, -1, float("nan"), float("inf"), True]
+)
 def test_what_is_no_duration_says_so(text: str | float) -> None:
-    with pytest.raises((InputError, TypeError, ValueError)) as caught:
+    with pytest.raises(InputError):
         duration(text)
-    assert isinstance(caught.value, InputError), f"{text!r}: {caught.value!r}"
 
 
 @given(st.integers(1, 10**6), st.sampled_from([1, 10**3, 10**6, SECOND, 60 * SECOND, 3600 * SECOND, 86_400 * SECOND]))
 def test_spelled_durations_read_back(count: int, unit: int) -> None:
-    assert duration(spell(count * unit)) == pytest.approx(count * unit, rel=1e-5)
+    assert duration(spell(count * unit)) == pytest.approx(count * unit, rel=1e-12)
 
 
-@given(st.datetimes(datetime(1677, 10, 1), datetime(2262, 1, 1)))
-def test_instants_are_exact_to_the_microsecond(when: datetime) -> None:
-    ns = instant(when.isoformat())
-    assert datetime(1970, 1, 1) + timedelta(microseconds=ns // 1000) == when
-    assert instant(when.replace(tzinfo=UTC)) == ns
-    assert instant(ns) == ns
+@given(st.integers(-(2**63) // 1000, 2**63 // 1000 - 1))
+def test_instants_are_exact_to_the_microsecond(us: int) -> None:
+    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    assert instant(when) == instant(when.isoformat()) == instant(us * 1000) == us * 1000
+    assert instant(when.replace(tzinfo=None).isoformat()) == us * 1000
 
 
 def test_a_zone_is_honoured_and_people_read_utc() -> None:
@@ -70,11 +70,11 @@ def test_conversions(value: float, have: str, want: str, expected: float) -> Non
 
 @given(st.sampled_from(sorted(_UNITS)), st.sampled_from(sorted(_UNITS)), st.floats(-1e3, 1e3))
 def test_conversions_go_back(have: str, want: str, value: float) -> None:
-    try:
-        there, back = conversion(have, want), conversion(want, have)
-    except InputError as error:
-        assert "do not convert" in str(error)
+    if _UNITS[have][0] != _UNITS[want][0]:
+        with pytest.raises(InputError, match="do not convert"):
+            conversion(have, want)
         return
+    there, back = conversion(have, want), conversion(want, have)
     assert (value * there[0] + there[1]) * back[0] + back[1] == pytest.approx(value, rel=1e-9, abs=1e-6)
 
 

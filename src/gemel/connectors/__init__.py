@@ -1,3 +1,5 @@
 """The wing of connectors: kind -> class, imported when named."""
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "replay": "gemel.connectors.replay:Replay",
+}

@@ -30,7 +30,7 @@ def write_command(command: Command, now: int) -> bytes:
     )
 
 
-def read_command(payload: bytes) -> Command:
+def read_command(payload: bytes | bytearray) -> Command:
     """The command in a payload, as a plant reads it; raises `InputError` when there is none."""
     try:
         said = _parse(payload)
@@ -46,7 +46,7 @@ def write_ack(ack: Ack) -> bytes:
     return msgspec.json.encode({"id": ack.command, "state": ack.state, "text": ack.text})
 
 
-def read_ack(payload: bytes, now: int, id: str = "") -> Ack | None:
+def read_ack(payload: bytes | bytearray, now: int, id: str = "") -> Ack | None:
     """The ack in a payload; `id` is the message's correlation id, for a plant that does not repeat it inside."""
     try:
         said = _parse(payload)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -47,6 +48,7 @@ class Line:
         self._tick: asyncio.TimerHandle | None = None
         self._count = 0
         self._reading = False
+        self._let_in = False
         self._closed = False
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -55,6 +57,11 @@ class Line:
         client.on_socket_close = self._on_socket_close
         client.on_socket_register_write = self._on_want_write
         client.on_socket_unregister_write = self._on_wrote
+
+    @property
+    def up(self) -> bool:
+        """The broker has let us in, and the connection stands as far as we know."""
+        return self._let_in and not self._closed
 
     async def open(self, connect: Callable[[paho.Client], object], patience_s: float) -> None:
         """Connect and wait for the broker's answer; raises `ConnectorError` with its reason, or the network's."""
@@ -76,7 +83,8 @@ class Line:
             refusal = f"no answer to CONNECT within {patience_s:g} s"
         if refusal:
             self.close()
-            raise ConnectorError(refusal)
+            old = "CONNECT" in refusal or "protocol" in refusal.lower()
+            raise ConnectorError(refusal, 'perhaps this broker needs version = "3.1.1"' if old else "")
 
     def subscribe(self, topics: Iterable[str], qos: int) -> None:
         """Ask for topics. Retained messages come with the first subscription of a session only, where MQTT 5 allows."""
@@ -94,14 +102,17 @@ class Line:
         """Ask not to hear a topic any more."""
         self._client.unsubscribe(topic)
 
-    def publish(self, topic: str, payload: bytes, answer: str, id: str, expiry_s: int) -> None:
-        """Send at QoS 1; with MQTT 5 also where to answer, with which id, and when it is void."""
+    def publish(self, topic: str, payload: bytes, answer: str, id: str, left_s: int | None) -> None:
+        """Send at QoS 1; with MQTT 5 also where to answer, with which id, and after how many seconds it
+        is void."""
         properties = None
         if self._client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.PUBLISH)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+
             properties.ResponseTopic = answer
             properties.CorrelationData = id.encode()
-            properties.MessageExpiryInterval = expiry_s
+            if left_s is not None:
+                properties.MessageExpiryInterval = left_s
         self._client.publish(topic, payload, qos=1, properties=properties)
 
     def acknowledge(self, ids: Iterable[int]) -> None:
@@ -147,18 +158,14 @@ class Line:
         self._client.loop_misc()
 
     def _on_readable(self) -> None:
-        while self._reading:
-            for _ in range(_AT_ONCE):
-                count = self._count
-                if self._client.loop_read() != paho.MQTT_ERR_SUCCESS:
-                    return
-                if self._count == count:
-                    break
-            else:
-                self._loop.call_soon(self._on_readable)
-            held = getattr(self._socket, "pending", None)  # TLS: read but not yet asked for, select does not see it
-            if not held or not held() or self._count != count:
+        for _ in range(_AT_ONCE):
+            count = self._count
+            if not self._reading or self._client.loop_read() != paho.MQTT_ERR_SUCCESS:
                 return
+            # a TLS socket may hold what was read but not yet asked for, where select does not see it
+            if self._count == count and not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+                return
+        self._loop.call_soon(self._on_readable)
 
     def _on_want_write(self, client: paho.Client, userdata: object, sock: paho.SocketLike) -> None:
         if self._socket is not None:  # before that, `open` writes
@@ -183,6 +190,7 @@ class Line:
         self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
     ) -> None:
         if not self._answer.done():
+            self._let_in = not reason.is_failure
             self._answer.set_result(str(reason) if reason.is_failure else "")
 
     def _on_disconnect(

@@ -46,7 +46,7 @@ class Message(NamedTuple):
     """What was heard on a topic. `heard` is the clock's time; a `retained` one was said earlier, nobody knows when."""
 
     topic: str
-    payload: bytes
+    payload: bytes | bytearray
     heard: int
     retained: bool = False
 

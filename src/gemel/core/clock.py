@@ -109,7 +109,7 @@ class Virtual:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._waiting, (max(when, self._now), order, self._count, future))
-        self._jump()
+        asyncio.get_running_loop().call_soon(self._jump)  # a task made at the same time may still have to join
         return await future
 
     async def heard(self, signal: Ints, times: Times) -> None:

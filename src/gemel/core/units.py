@@ -69,8 +69,8 @@ _UNITS: dict[str, tuple[str, float, float]] = {
 def duration(text: str | float) -> int:
     """Nanoseconds of `"5min"`, `"1h30min"` or a bare number of seconds; raises `InputError` otherwise."""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        if text <= 0:
-            raise InputError(f"a duration must be above zero, not {text}")
+        if not 0 < text < 1e10:
+            raise InputError(f"a duration must be above zero and less than 300 years, not {text}")
         return round(text * SECOND)
     if not isinstance(text, str):
         raise InputError(f"{text!r} is not a duration", 'write a number and a suffix: "15min"')
@@ -90,7 +90,7 @@ def spell(ns: int) -> str:
     """A duration for people: `5min`, `24h`, `1.5s`."""
     for name in ("d", "h", "min", "s", "ms", "us"):
         if ns >= _SUFFIX[name] and (ns % _SUFFIX[name] == 0 or name in ("s", "ms", "us")):
-            return f"{ns / _SUFFIX[name]:g}{name}"
+            return f"{ns / _SUFFIX[name]:.15g}{name}"
     return f"{ns}ns"
 
 
@@ -98,6 +98,12 @@ def stamp(ns: int, seconds: bool = False) -> str:
     """A time for people, UTC: `2018-06-26 19:45`."""
     when = datetime.fromtimestamp(ns // SECOND, UTC)
     return when.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def instant_id(ns: int) -> str:
+    """A time as part of an id: `2018-06-26T19:45:00`, with the nanoseconds where there are any."""
+    rest = ns % SECOND
+    return stamp(ns, seconds=True).replace(" ", "T") + (f".{rest:09d}" if rest else "")
 
 
 def instant(text: str | int | datetime) -> int:

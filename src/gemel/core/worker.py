@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,7 +16,8 @@ from gemel.core.errors import PartError
 
 
 class Worker:
-    """Calls methods of `part` in a child process; `call` raises `PartError` when it is late or raised itself."""
+    """Stands in for `part`, whose methods then run in a child process; a call raises `PartError` when the part is late
+    (`budget`, seconds) or raised itself."""
 
     def __init__(self, part: Any, budget: float, start: float = 20.0) -> None:
         self.name = type(part).__name__
@@ -25,6 +27,10 @@ class Worker:
         self._memory: Mapping[str, Any] | None = None
         self._process: Any = None
         self._pipe: Connection | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        return partial(self.call, name) if callable(found) else found
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """`part.method(...)`, within the budget (seconds)."""
@@ -66,8 +72,8 @@ class Worker:
             self._pipe = None
 
     def _spawn(self) -> Connection:
-        here, there = multiprocessing.get_context("spawn").Pipe()
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("spawn")  # a forked child would inherit sockets and locks
+        here, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, self._part, self._memory), daemon=True)
         self._process.start()
         there.close()

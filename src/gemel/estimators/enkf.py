@@ -16,7 +16,7 @@ from gemel.core.errors import ConfigError, nearest
 from gemel.core.values import Belief, Bools, Floats, Frame
 from gemel.loop.acquire import Setting
 from gemel.loop.estimate import usable
-from gemel.loop.simulate import Assignable, Simulator
+from gemel.loop.simulate import Assignable, Noisy, Simulator
 
 SCHEMES = ("square_root", "denkf", "perturbed")
 
@@ -24,8 +24,10 @@ SCHEMES = ("square_root", "denkf", "perturbed")
 class Enkf:
     """Ensemble Kalman filter over the twin's simulator (Evensen 2003, Ocean Dynamics 53).
 
-    Every frame row moves the ensemble with `Simulator.step` (whose own noise is the process noise) and then takes in
-    the measured outputs one after the other. States that the simulator bounds (`bounds = {name: (low, high)}`) are
+    Every frame row moves the ensemble with `Simulator.step` and then takes in the measured outputs one after the other.
+    The noise of a simulator's steps is the process noise; from one that can be quiet it is added by a linear map of the
+    anomalies that gives them exactly the covariance they should have (after Raanes, Carrassi and Bertino 2015), so
+    small ensembles learn slow parameters without being led by chance. States that the simulator bounds (`bounds = {name: (low, high)}`) are
     updated on a logarithmic or logistic scale, so they never leave their bounds. An input that is not usable is given
     to the simulator as NaN; if the simulator has no answer to that, the belief stands still over the row.
 
@@ -36,9 +38,7 @@ class Enkf:
     - `gate`: a measurement further than this many predicted standard deviations weighs only as much as one at that
       distance; when the turn before was off to the same side too, it is news and not an outlier, and counts in full.
       0 turns it off.
-    - `inflation`: factor on the anomalies before an update. `relaxation`: share of the spread an update took that is
-      given back (Whitaker and Hamill 2012).
-    - `localise`: shrink what a state learns from an output when their sample correlation may be chance.
+    - `inflation`: factor on the anomalies before an update.
     """
 
     def __init__(
@@ -48,8 +48,6 @@ class Enkf:
         scheme: str = "square_root",
         gate: float = 5.0,
         inflation: float = 1.0,
-        relaxation: float = 0.0,
-        localise: bool = True,
     ) -> None:
         problems = [f"enkf: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in noise.items() if sd <= 0]
         if not noise:
@@ -58,12 +56,12 @@ class Enkf:
             problems.append(f"enkf: members {members} must be 3 or more")
         if scheme not in SCHEMES:
             problems.append(f"enkf: scheme '{scheme}' is not one of {', '.join(SCHEMES)}{nearest(scheme, SCHEMES)}")
-        if inflation < 1 or not 0 <= relaxation <= 1 or gate < 0:
-            problems.append("enkf: inflation must be 1 or more, relaxation within 0 .. 1, gate 0 or more")
+        if inflation < 1 or gate < 0:
+            problems.append("enkf: inflation must be 1 or more, gate 0 or more")
         if problems:
             raise ConfigError(problems, "noise = { oil = 0.3 } gives an output's standard deviation")
         self.noise, self.members, self.scheme, self.gate = dict(noise), members, scheme, gate
-        self.inflation, self.relaxation, self.localise = inflation, relaxation, localise
+        self.inflation = inflation
 
     def bind(self, setting: Setting) -> None:
         simulator = setting.simulator
@@ -82,6 +80,7 @@ class Enkf:
         self._simulator: Simulator = simulator
         self._access: Assignable = simulator
         self._observed = [(n, list(simulator.outputs).index(n), sd) for n, sd in self.noise.items()]
+        self._noisy = simulator if isinstance(simulator, Noisy) else None
         self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
 
     def update(self, belief: Belief | None, frame: Frame) -> Belief:
@@ -91,6 +90,8 @@ class Enkf:
             memory = self._access.assign(memory, self._access.extract(memory), now)
         else:
             memory, now = self._simulator.init(belief, self._seed), belief.time
+        if self._noisy:
+            memory = self._noisy.quiet(memory)
         good = usable(frame)
         place = {n: i for i, n in enumerate(frame.signals)}
         fed = [(i, place[n]) for i, n in enumerate(self._simulator.inputs) if n in place]
@@ -116,9 +117,13 @@ class Enkf:
             if good[s]:
                 inputs[i] = values[s]
         steps = min(max(round((time - now) / self._every), 1), 100)
-        expected = np.empty(0)
+        expected, dt = np.empty(0), (time - now) / 1e9 / steps
         for _ in range(steps):
-            memory, expected = self._simulator.step(memory, inputs, (time - now) / 1e9 / steps)
+            memory, expected = self._simulator.step(memory, inputs, dt)
+        if self._noisy:
+            states = widen(self._access.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self._seed, time)
+            memory = self._noisy.quiet(self._access.assign(memory, states, time))
+            expected = self._access.observe(memory, inputs)
         if not np.isfinite(expected).all():
             memory = self._access.assign(memory, before, time)
             expected = self._access.observe(memory, inputs)
@@ -153,10 +158,6 @@ class Enkf:
         rng = np.random.default_rng((self._seed, now % 2**63)) if self.scheme == "perturbed" else None
         for j, (_, _, value, _) in enumerate(measured, start=k):
             self._take(joint, mean, j, value, weights[j - k], rng)
-        if self.relaxation:
-            after = np.einsum("ij,ij->i", joint, joint) / (joint.shape[1] - 1)
-            lost = np.sqrt(np.divide(variance, after, out=np.ones_like(after), where=after > 0))
-            joint *= (1.0 + self.relaxation * (lost - 1.0))[:, None]
         states = self._scale.back(joint[:k] + mean[:k, None])
         return self._access.assign(memory, states, now), taught
 
@@ -180,12 +181,6 @@ class Enkf:
         if own <= 0.0:
             return
         gain = covariance / (own + noise)
-        if self.localise:
-            power = np.einsum("ij,ij->i", joint, joint) * (own / (m - 1))  # variance of each row times own
-            r2 = np.divide(covariance**2, power, out=np.zeros_like(power), where=power > 0)
-            chance = (1.0 - r2) ** 2 / (m - 1)
-            # expectation of a sample r^2 is r^2 + chance: keep what exceeds twice that
-            gain *= np.clip(1.0 - 2.0 * np.divide(chance, r2, out=np.ones_like(r2), where=r2 > 0), 0.0, 1.0)
         mean += gain * (value - mean[j])
         if rng is not None:
             kick = math.sqrt(noise) * rng.standard_normal(m)
@@ -194,6 +189,27 @@ class Enkf:
             joint -= (0.5 * gain)[:, None] * a
         else:
             joint -= (gain / (1.0 + math.sqrt(noise / (own + noise))))[:, None] * a
+
+
+def widen(states: Floats, noise: Floats, seed: int, time: int) -> Floats:
+    """The ensemble [k, m] with independent noise of standard deviations [k] added to its covariance.
+
+    The anomalies of the noisy rows become L A with L = chol(P + Q) chol(P)^-1, so their covariance P becomes P + Q
+    exactly and no chance is involved; an ensemble too small or too narrow for that gets random draws.
+    """
+    rows = np.flatnonzero(noise)
+    q = noise[rows] ** 2
+    mean = states[rows].mean(axis=1, keepdims=True)
+    a = states[rows] - mean
+    p = a @ a.T / (a.shape[1] - 1)
+    try:
+        low = np.linalg.cholesky(p)
+        wide = np.linalg.cholesky(p + np.diag(q))
+        states[rows] = mean + wide @ np.linalg.solve(low, a)
+    except np.linalg.LinAlgError:
+        rng = np.random.default_rng((seed, time % 2**63))
+        states[rows] += np.sqrt(q)[:, None] * rng.standard_normal(a.shape)
+    return states
 
 
 class Scale:

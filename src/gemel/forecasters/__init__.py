@@ -1,3 +1,10 @@
 """The wing of forecasters: kind -> class, imported when named."""
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "naive": "gemel.forecasters.naive:Naive",
+    "seasonal_naive": "gemel.forecasters.seasonal_naive:SeasonalNaive",
+    "theta": "gemel.forecasters.theta:Theta",
+    "linear": "gemel.forecasters.linear:Linear",
+    "conformal": "gemel.forecasters.conformal:Conformal",
+    "pool": "gemel.forecasters.pool:Pool",
+}

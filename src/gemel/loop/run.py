@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemel.core.clock import Data, Virtual, pause
-from gemel.core.errors import GemelError, InputError, StoreFull
-from gemel.core.units import stamp
+from gemel.core.errors import GemelError, StoreFull
+from gemel.core.units import instant_id
 from gemel.core.values import Batch, Belief, Command, Decision, Event, Finding, Forecast, Snapshot
 from gemel.loop.acquire import Setting, Source
 from gemel.loop.act import Actuator, allowed, safe
@@ -33,7 +33,7 @@ PATIENCE = 60
 class State:
     """What a running twin holds in memory; everything else is in the store."""
 
-    now: int = 0
+    now: int = 0  # the last turn
     belief: Belief | None = None
     forecasts: tuple[Forecast, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -63,8 +63,8 @@ class Loop:
         self.mode = mode
         self.watch = watch or (lambda _: None)
         self.state = State()
-        self._last = 0  # the last turn, 0 before the first
         self._newest = 0
+        self._open = len(sources)
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, until: int | None = None) -> None:
@@ -78,14 +78,6 @@ class Loop:
                 self._tasks = tasks
                 turns = tasks.create_task(self._turns(until))
                 intakes = [tasks.create_task(self._intake(source)) for source in self.sources.values()]
-                if intakes:
-                    await asyncio.wait([turns, *intakes], return_when=asyncio.FIRST_COMPLETED)
-                    while not turns.done() and not all(t.done() for t in intakes):
-                        await asyncio.wait(
-                            [turns, *(t for t in intakes if not t.done())],
-                            return_when=asyncio.FIRST_COMPLETED,
-                        )
-                    clock.finish()
                 await turns
                 for task in intakes:
                     task.cancel()
@@ -108,13 +100,12 @@ class Loop:
                     self._newest = max(self._newest, int(batch.time.max()))
                 self.watch(self)
                 await clock.heard(batch.signal, batch.time)
+            self._open -= 1
+            if not self._open:
+                clock.finish()
 
     async def _keep(self, batch: Batch) -> int:
-        notes = [
-            Snapshot(f"transform-{i}", self._newest, t.snapshot())
-            for i, t in enumerate(self.stages.transforms)
-            if isinstance(t, Stateful)
-        ]
+        notes = [Snapshot(id, self._newest, transform.snapshot()) for id, transform in self._transforms()]
         for attempt in range(PATIENCE):
             try:
                 return self.store.append(batch, notes)
@@ -127,10 +118,10 @@ class Loop:
     async def _turns(self, until: int | None) -> None:
         clock, every = self.setting.clock, self.setting.every
         with clock.task():
-            start = max(self._last + 1, await clock.begin()) if self._last == 0 else self._last + 1
+            start = self.state.now + 1 if self.state.now else await clock.begin()
+            if clock.live:  # after a pause the estimator catches up in one step, not turn by turn
+                start = max(start, clock.now())
             when = -(-start // every) * every
-            if clock.live and self._last:  # after a pause the estimator catches up in one step, not turn by turn
-                when = max(when, -(-clock.now() // every) * every)
             while (until is None or when <= until) and await clock.until(when, order=1):
                 if clock.live:
                     await asyncio.to_thread(self.turn, when)
@@ -142,11 +133,11 @@ class Loop:
 
     def turn(self, now: int) -> None:
         """Everything the twin thinks at `now`; commands it wants sent are left in `state.decision`."""
-        state, stages = self.state, self.stages
+        state, stages, last = self.state, self.stages, self.state.now
         stages.trouble.clear()
-        due = stages.due(now, self._last)
+        due = stages.due(now, last)
         state.now = now
-        state.belief = stages.estimated(state.belief, self._last, now, state.findings)
+        state.belief = stages.estimated(state.belief, last, now, state.findings)
         situation = self.situation(now)
         if "forecast" in due:
             state.forecasts = stages.forecast(situation)
@@ -155,14 +146,13 @@ class Loop:
         state.findings = merge(state.findings, news)
         values: list[Any] = [*news]
         if "forecast" in due:
-            values += [*state.forecasts, *stages.members()]
+            values += [*state.forecasts, *stages.members]
         if stages.policy and ("decide" in due or news):
             state.decision = self._decide(replace(situation, findings=state.findings))
             state.decisions += 1
             values.append(state.decision)
         values += [Event(now, "trouble", "", text, now) for text in stages.trouble]
         state.turns += 1
-        self._last = now
         if values:
             if state.belief:
                 values.append(state.belief)
@@ -184,7 +174,7 @@ class Loop:
         )  # fmt: skip
 
     def _decide(self, situation: Situation) -> Decision:
-        id = f"decision-{stamp(situation.now, seconds=True).replace(' ', 'T')}"
+        id = f"decision-{instant_id(situation.now)}"
         try:
             decision = self.stages.decide(situation)
         except Exception as error:
@@ -200,11 +190,11 @@ class Loop:
             return
         self.state.decision = replace(decision, status="sent")
         if isinstance(self.setting.clock, Virtual) or self._tasks is None:
-            await self._send(self.state.decision)
+            await self.send(self.state.decision)
         else:  # an acknowledgement may take seconds; the next turn does not wait for it
-            self._tasks.create_task(self._send(self.state.decision))
+            self._tasks.create_task(self.send(self.state.decision))
 
-    async def _send(self, decision: Decision) -> None:
+    async def send(self, decision: Decision) -> None:
         """Send the commands; what came of each is recorded with the decision."""
         acks = []
         for command in decision.commands:
@@ -219,62 +209,26 @@ class Loop:
         self.store.record(decision, *acks)
         self.watch(self)
 
-    async def approve(self, id: str) -> Decision:
-        """Send a proposed decision after all, if it is still allowed now."""
-        decision = self.proposed(id)
-        checked = allowed(decision, self.situation(self.setting.clock.now()))
-        if not checked.commands:
-            expired = replace(checked, status="expired")
-            self.store.record(expired)
-            return expired
-        sent = replace(checked, status="sent")
-        await self._send(sent)
-        return sent
-
-    def reject(self, id: str) -> Decision:
-        """A person says no."""
-        rejected = replace(self.proposed(id), status="rejected")
-        self.store.record(rejected)
-        return rejected
-
-    def proposed(self, id: str) -> Decision:
-        """The open proposal of that id; raises `InputError` when there is none."""
-        found = [d for d in self.store.read("decision", last=1000) if d.id == id]
-        if not found:
-            raise InputError(f"there is no decision '{id}'", "see the open ones with twin.decisions()")
-        if found[-1].status != "proposed":
-            raise InputError(f"decision '{id}' is {found[-1].status}, not open for approval")
-        decision: Decision = found[-1]
-        return decision
-
     def _actuator(self, command: Command) -> Actuator | None:
         connector = self.setting.signals.named(command.signal).address.partition(":")[0]
         found = self.sources.get(connector)
         return found if isinstance(found, Actuator) else None
 
     def _memory(self) -> Snapshot:
-        state = self.state
-        held = {
-            "last": self._last, "belief": state.belief, "forecasts": state.forecasts, "findings": state.findings,
-            "decision": state.decision, "setpoints": state.setpoints, "turns": state.turns,
-            "decisions": state.decisions, "acks": state.acks, "parts": self.stages.snapshot(),
-        }  # fmt: skip
-        return Snapshot("loop", self._last, held)
+        return Snapshot("loop", self.state.now, {**vars(self.state), "parts": self.stages.snapshot()})
 
     def resume(self) -> None:
         """Take up the memory that the last run left in the store."""
         held = {s.id: s.state for s in self.store.read("snapshot")}
-        for i, transform in enumerate(self.stages.transforms):
-            if isinstance(transform, Stateful) and f"transform-{i}" in held:
-                transform.restore(held[f"transform-{i}"])
-        if memory := held.get("loop"):
-            self._last = memory["last"]
-            state = self.state
-            state.now, state.belief, state.decision = self._last, memory["belief"], memory["decision"]
-            state.forecasts, state.findings = tuple(memory["forecasts"]), tuple(memory["findings"])
-            state.setpoints, state.acks = dict(memory["setpoints"]), dict(memory["acks"])
-            state.turns, state.decisions = memory["turns"], memory["decisions"]
-            self.stages.restore(memory["parts"])
+        for id, transform in self._transforms():
+            if id in held:
+                transform.restore(held[id])
+        if memory := dict(held.get("loop", {})):
+            self.stages.restore(memory.pop("parts"))
+            self.state = State(**memory)
+
+    def _transforms(self) -> list[tuple[str, Stateful]]:
+        return [(f"transform-{i}", t) for i, t in enumerate(self.stages.transforms) if isinstance(t, Stateful)]
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gemel.core.errors import InputError
-from gemel.core.values import Belief, Floats, Forecast, Frame, Times
+from gemel.core.paths import paths
+from gemel.core.values import Belief, Floats, Forecast, Times
 
 
 @runtime_checkable
@@ -49,7 +50,9 @@ class Branches(Protocol):
 
 @runtime_checkable
 class Assignable(Protocol):
-    """A simulator whose states can be read and overwritten: what an ensemble filter needs."""
+    """A simulator whose states can be read and overwritten: what an ensemble filter needs.
+
+    It may have an attribute `bounds`, state -> (low, high): a filter then keeps within them."""
 
     def assign(self, memory: Any, states: Floats, time: int) -> Any:
         """The memory with states [k, m] put in, at `time`."""
@@ -59,6 +62,17 @@ class Assignable(Protocol):
 
     def observe(self, memory: Any, inputs: Floats) -> Floats:
         """Outputs [y, m] of a memory as it stands, without moving it."""
+
+
+@runtime_checkable
+class Noisy(Protocol):
+    """A simulator whose steps draw noise, and that can leave this to the caller: a filter adds it without chance."""
+
+    def quiet(self, memory: Any) -> Any:
+        """The memory, whose steps draw no noise any more."""
+
+    def noise(self, memory: Any, inputs: Floats, dt: float) -> Floats:
+        """The standard deviation [k] of what a step of `dt` seconds would add to each state."""
 
 
 def rollout(simulator: Simulator, memory: Any, inputs: Floats, dt: float) -> Floats:
@@ -82,8 +96,7 @@ def futures(
 ) -> Floats:
     """Inputs [t, u, m] ahead: what `fixed` says, else paths drawn from a forecast, else the latest value held.
 
-    A path of a member walks through the forecast's quantiles with a rank that wanders slowly (first-order, half a
-    day), so that a member that is high now is high for a while. Raises `InputError` for an input nobody knows.
+    Raises `InputError` for an input nobody knows.
     """
     fixed = fixed or {}
     rng = np.random.default_rng(seed)
@@ -94,7 +107,7 @@ def futures(
             value = np.asarray(fixed[name], np.float64)
             inputs[:, i, :] = value if value.ndim == 2 else value.reshape(-1, 1)
         elif ahead is not None:
-            inputs[:, i, :] = _paths(ahead, name, times, members, rng)
+            inputs[:, i, :] = paths(ahead, name, times, members, rng)
         elif np.isfinite(latest.get(name, np.nan)):
             inputs[:, i, :] = latest[name]
         else:
@@ -105,45 +118,19 @@ def futures(
     return inputs
 
 
-def quantiles(
-    outputs: Floats, names: Sequence[str], times: Times, levels: Sequence[float], issued: int, by: str
+def ahead(
+    simulator: Simulator,
+    belief: Belief,
+    times: Times,
+    latest: Mapping[str, float],
+    forecasts: Sequence[Forecast],
+    seed: int,
+    levels: Sequence[float],
+    fixed: Mapping[str, Floats | float] | None = None,
 ) -> Forecast:
-    """Rolled-out outputs [t, y, m] as a forecast."""
-    values = np.quantile(outputs, levels, axis=2)  # [q, t, y]
-    return Forecast(times, tuple(levels), values.transpose(2, 1, 0).astype(np.float32), tuple(names), issued, by)
-
-
-def _paths(ahead: Forecast, name: str, times: Times, members: int, rng: np.random.Generator) -> Floats:
-    levels = np.array(ahead.levels)
-    held = ahead.of(name).astype(np.float64)  # [h, q]
-    row = np.clip(np.searchsorted(ahead.time, times), 0, len(ahead) - 1)
-    step = float(times[1] - times[0]) / 1e9 if len(times) > 1 else 900.0
-    keep = np.exp(-step / 43_200.0)
-    z = np.empty((len(times), members))
-    z[0] = rng.standard_normal(members)
-    noise = rng.standard_normal((len(times), members)) * np.sqrt(1 - keep**2)
-    for t in range(1, len(times)):
-        z[t] = keep * z[t - 1] + noise[t]
-    rank = np.clip(_normal_cdf(z), levels[0], levels[-1])  # [t, m]
-    place = np.clip(np.searchsorted(levels, rank) - 1, 0, len(levels) - 2)
-    low = np.take_along_axis(held[row], place, axis=1)
-    high = np.take_along_axis(held[row], place + 1, axis=1)
-    part = (rank - levels[place]) / (levels[place + 1] - levels[place])
-    return low + part * (high - low)
-
-
-def _normal_cdf(z: Floats) -> Floats:
-    # logistic approximation of the normal distribution function, within 0.0002 (Bowling et al. 2009)
-    return 1.0 / (1.0 + np.exp(-(0.07056 * z**3 + 1.5976 * z)))
-
-
-def frame_inputs(simulator: Simulator, frame: Frame, members: int) -> Floats:
-    """Measured inputs [t, u, m] of a frame, the last value held where one is missing (NaN before the first)."""
-    names = list(frame.signals)
-    inputs = np.full((len(frame), len(simulator.inputs), members), np.nan)
-    for i, name in enumerate(simulator.inputs):
-        if name in names:
-            column = frame.values[:, names.index(name)]
-            last = np.maximum.accumulate(np.where(np.isfinite(column), np.arange(len(column)), 0))
-            inputs[:, i, :] = column[last][:, None]
-    return inputs
+    """What the simulator foresees from a belief: quantiles of every output at `times` (evenly spaced)."""
+    inputs = futures(simulator, times, latest, forecasts, belief.members.shape[1], seed, fixed)
+    dt = float(times[0] - belief.time if len(times) < 2 else times[1] - times[0]) / 1e9
+    outputs = rollout(simulator, simulator.init(belief, seed), inputs, dt)
+    values = np.quantile(outputs, levels, axis=2).transpose(2, 1, 0)  # [q, t, y] -> [y, t, q]
+    return Forecast(times, tuple(levels), values.astype(np.float32), tuple(simulator.outputs), belief.time, "physics")

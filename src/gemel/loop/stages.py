@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gemel.core.errors import GemelError
-from gemel.core.units import stamp
+from gemel.core.units import instant_id
 from gemel.core.values import Belief, Decision, Finding, Forecast, Frame
 from gemel.core.worker import Worker
 from gemel.loop.acquire import Setting
@@ -19,7 +19,7 @@ from gemel.loop.detect import Detector
 from gemel.loop.estimate import Estimator, estimate
 from gemel.loop.forecast import Forecaster, Learning
 from gemel.loop.process import Stateful, Transform, View
-from gemel.loop.simulate import futures, quantiles, rollout
+from gemel.loop.simulate import ahead
 
 log = logging.getLogger("gemel")
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Stages:
         self._learned = 0
         budget = forecaster.budget if forecaster else 0.0
         self._guest = Worker(forecaster.part, budget) if forecaster and budget else None
-        self._members: tuple[Forecast, ...] = ()
+        self.members: tuple[Forecast, ...] = ()  # the last answers of a pool's members, for the signals of `report`
 
     def due(self, now: int, last: int) -> set[str]:
         """Which of forecast and decide this turn includes; the first turn neither: there is nothing to see yet."""
@@ -92,12 +92,12 @@ class Stages:
             return belief
         names = [n for n in (*simulator.inputs, *simulator.outputs) if n in self.setting.signals]
         start = (belief.time if belief else max(last, now - self.setting.every)) + 1
-        frame = self._seen(stage, self.store.window(names, start, now, every=self.setting.every))
+        frame = self._window(stage, names, start, now, self.setting.every)
         part: Estimator = stage.part
         found = self._tried("estimator", lambda: estimate(part, belief, frame, findings))
         if found is None:
             return belief
-        return replace(found, id=f"belief-{stamp(now, seconds=True).replace(' ', 'T')}")
+        return replace(found, id=f"belief-{instant_id(now)}")
 
     def forecast(self, situation: Situation) -> tuple[Forecast, ...]:
         """The forecaster's answer, then the simulator's own ("physics")."""
@@ -108,7 +108,7 @@ class Stages:
         step = stage.step or setting.every
         end = now // step * step
         names = [s.name for s in setting.signals if s.type == "number" and s.role in ("measured", "derived")]
-        context = self._seen(stage, self.store.window(names, end - stage.context + step, end, every=step))
+        context = self._window(stage, names, end - stage.context + step, end, step)
         horizon = setting.horizon // step
         name = type(stage.part).__name__.lower()
         answer = self._tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
@@ -118,15 +118,11 @@ class Stages:
             by = type(neighbour).__name__.lower()
             answer = self._tried(f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS))
             self.trouble.append(f"{by} answered instead of {name}")
-        found = [self._named(answer, by)] if answer is not None else []
-        own = self._tried("simulator", lambda: self._rolled(situation, tuple(found), step, horizon))
+        found = [_named(answer, by)] if answer is not None else []
+        own = self._tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
-            found.append(self._named(own, "physics"))
+            found.append(_named(own, "physics"))
         return tuple(found)
-
-    def members(self) -> tuple[Forecast, ...]:
-        """The last forecasts of a pool's members, for the signals of `report`."""
-        return self._members
 
     def detected(self, situation: Situation) -> list[Finding]:
         """News from all detectors."""
@@ -139,8 +135,7 @@ class Stages:
 
     def decide(self, situation: Situation) -> Decision:
         """The policy's decision; what it raises is the caller's."""
-        assert self.policy is not None
-        part: Policy = self.policy.part
+        part: Policy = self.policy.part  # type: ignore[union-attr]
         return part.decide(situation)
 
     def snapshot(self) -> dict[str, Any]:
@@ -164,55 +159,40 @@ class Stages:
             self._guest.close()
 
     def _stateful(self) -> list[tuple[str, Stateful]]:
-        parts: list[tuple[str, Any]] = [(f"detector-{i}", d) for i, d in enumerate(self.detectors)]
-        if self.estimator:
-            parts.append(("estimator", self.estimator.part))
-        if self.policy:
-            parts.append(("policy", self.policy.part))
-        if self.forecaster:
-            parts.append(("forecaster", self._guest or self.forecaster.part))
+        parts = [(f"detector-{i}", d) for i, d in enumerate(self.detectors)]
+        named = (("estimator", self.estimator), ("forecaster", self.forecaster), ("policy", self.policy))
+        parts += [(name, self._part(stage)) for name, stage in named if stage]
         return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
     def _ask(self, stage: Stage, context: Frame, horizon: int) -> Forecast:
         fresh = context.rows(int((context.time <= self._learned).sum()), len(context))
-        if self._guest:
-            if isinstance(stage.part, Learning) and len(fresh):
-                self._guest.call("learn", fresh)
-            answer: Forecast = self._guest.call("forecast", context, horizon, levels=LEVELS)
-        else:
-            part: Forecaster = stage.part
-            if isinstance(part, Learning) and len(fresh):
-                part.learn(fresh)
-            answer = part.forecast(context, horizon, levels=LEVELS)
-            self._members = tuple(
-                self._named(_only(f, stage.report), name)
-                for name, f in getattr(part, "last", {}).items()
-                if stage.report
-            )
+        part: Forecaster = self._part(stage)
+        if isinstance(part, Learning) and len(fresh):
+            part.learn(fresh)
+        answer = part.forecast(context, horizon, levels=LEVELS)
+        self.members = tuple(
+            _only(f, stage.report, name) for name, f in getattr(part, "last", {}).items() if stage.report
+        )
         if len(context):
             self._learned = int(context.time[-1])
         return answer
 
-    def _rolled(
-        self, situation: Situation, forecasts: tuple[Forecast, ...], step: int, horizon: int
-    ) -> Forecast | None:
+    def _physics(self, situation: Situation, forecasts: Sequence[Forecast], step: int, horizon: int) -> Forecast | None:
         simulator, belief = self.setting.simulator, situation.belief
         if simulator is None or belief is None:
             return None
-        start = belief.time
-        times = (start // step * step + step) + step * np.arange(horizon, dtype=np.int64)
-        seed = self.setting.seed + start // step
-        inputs = futures(simulator, times, situation.latest, forecasts, belief.members.shape[1], seed)
-        outputs = rollout(simulator, simulator.init(belief, seed), inputs, step / 1e9)
-        return quantiles(outputs, simulator.outputs, times, LEVELS, start, "physics")
+        times = belief.time // step * step + step * np.arange(1, horizon + 1, dtype=np.int64)
+        seed = self.setting.seed + belief.time // step
+        return ahead(simulator, belief, times, situation.latest, forecasts, seed, LEVELS)
 
-    def _seen(self, stage: Stage, frame: Frame) -> Frame:
+    def _window(self, stage: Stage, names: Sequence[str], start: int, end: int, every: int) -> Frame:
+        frame: Frame = self.store.window(names, start, end, every=every)
         for view in stage.view:
             frame = view.view(frame)
         return frame
 
-    def _named(self, forecast: Forecast, by: str) -> Forecast:
-        return replace(forecast, by=by, id=f"forecast-{by}-{stamp(forecast.issued, seconds=True).replace(' ', 'T')}")
+    def _part(self, stage: Stage) -> Any:
+        return self._guest if self._guest and stage is self.forecaster else stage.part
 
     def _tried(self, name: str, call: Callable[[], T]) -> T | None:
         try:
@@ -230,7 +210,11 @@ class Stages:
         return answer
 
 
-def _only(forecast: Forecast, names: Sequence[str]) -> Forecast:
+def _named(forecast: Forecast, by: str) -> Forecast:
+    return replace(forecast, by=by, id=f"forecast-{by}-{instant_id(forecast.issued)}")
+
+
+def _only(forecast: Forecast, names: Sequence[str], by: str) -> Forecast:
     kept = [n for n in names if n in forecast.signals]
     rows = [forecast.signals.index(n) for n in kept]
-    return replace(forecast, values=forecast.values[rows], signals=tuple(kept), samples=None)
+    return _named(replace(forecast, values=forecast.values[rows], signals=tuple(kept), samples=None), by)

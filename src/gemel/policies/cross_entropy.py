@@ -74,20 +74,26 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What plans promise: each array is [p]. `chance` is the share of members that keep every constraint all along,
-    `overshoot` the mean over the members of the worst a constraint is broken by."""
+    `margin` what the asked-for share of them keeps to spare (negative: not allowed), `overshoot` the mean over the
+    members of the worst a constraint is broken by."""
 
     cost: Floats
     chance: Floats
+    margin: Floats
     overshoot: Floats
-    allowed: Bools
 
     @staticmethod
     def of(cost: Floats, margin: Floats, probability: float) -> Scores:
         """From costs [p] and the smallest margin [p, m] of each path, negative where a constraint is broken."""
         margin = np.where(np.isnan(margin), -np.inf, margin)
         chance = (margin >= 0).mean(axis=1)
+        spared = int((1 - probability) * margin.shape[1] + 1e-9)  # how many members may break one
         overshoot = np.maximum(-margin, 0.0).mean(axis=1)
-        return Scores(np.where(np.isnan(cost), np.inf, cost), chance, overshoot, chance >= probability - 1e-9)
+        return Scores(np.where(np.isnan(cost), np.inf, cost), chance, np.sort(margin)[:, spared], overshoot)
+
+    @property
+    def allowed(self) -> Bools:
+        return self.margin >= 0
 
     def order(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
         """Best first: allowed plans by cost, then the others by overshoot."""
@@ -108,6 +114,8 @@ def search(
     and control, over the way from the least to the most of the control, is fitted to the best plans of each round.
     """
     blocks = starts.shape[1]
+    if not choices:
+        return np.asarray(starts[0])
     finite = not any(c.range for c in choices)
     if finite and np.prod([float(len(c.values)) ** blocks for c in choices]) <= samples * iterations:
         table = list(product(*(c.values for _ in range(blocks) for c in choices)))

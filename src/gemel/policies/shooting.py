@@ -16,6 +16,7 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.expression import Expression
+from gemel.core.registry import declared
 from gemel.core.units import duration, stamp
 from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
 from gemel.loop.acquire import Setting
@@ -24,9 +25,10 @@ from gemel.loop.simulate import Branches, futures
 from gemel.policies.cross_entropy import Choice, Scores, search
 from gemel.policies.trial import Constraint, Trial
 
-CEILING_ROUNDS, CEILING_PARTS = 3, 5  # the safe factor is known to 1/125 of its range
+FACTORS = 12  # loads tried for the ceiling; between two of them it is interpolated
 
 
+@declared
 class Shooting:
     """Chooses the cheapest control sequence of the horizon that keeps its constraints, and sends its first move.
 
@@ -181,16 +183,17 @@ class Shooting:
             signal = situation.signals.named(self._limit)
             low = low if signal.low is None else signal.low / peak
             high = high if signal.high is None else signal.high / peak
-        plans = np.stack([plan, *(trial.constant(corner) for corner in trial.corners())])
-        for _ in range(CEILING_ROUNDS):
-            factors = np.linspace(low, high, CEILING_PARTS + 1)[1:]
-            scores = trial.score(np.repeat(plans, CEILING_PARTS, axis=0), self._scaled, np.tile(factors, len(plans)))
-            safe = scores.allowed.reshape(len(plans), CEILING_PARTS).any(axis=0)
-            count = len(factors) if safe.all() else int(np.argmin(safe))  # safe without a gap from below
-            low, high = (low if count == 0 else factors[count - 1]), factors[min(count, CEILING_PARTS - 1)]
-            if low >= high:
-                break
-        return float(low), peak
+        plans = np.stack([plan, *(trial.constant(c) for c in trial.corners() if c)])
+        factors = np.linspace(low, high, FACTORS)
+        scores = trial.score(np.repeat(plans, FACTORS, axis=0), self._scaled, np.tile(factors, len(plans)))
+        margin = scores.margin.reshape(len(plans), FACTORS).max(axis=0)  # [f], of the safest plan
+        broken = np.flatnonzero(~(margin >= 0))
+        if not len(broken):
+            return high, peak
+        if (i := int(broken[0])) == 0:
+            return low, peak
+        part = margin[i - 1] / (margin[i - 1] - margin[i]) if np.isfinite(margin[i - 1 : i + 1]).all() else 0.0
+        return float(factors[i - 1] + part * (factors[i] - factors[i - 1])), peak
 
     def _decision(
         self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, peak: float
@@ -209,9 +212,8 @@ class Shooting:
             refused.append(f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken")
         if self._scaled:
             expected |= {"safe load factor": factor, "safe load": factor * peak}
-            limit = self._limit
-            if limit in situation.signals.names and situation.signals.named(limit).role == "controlled":
-                commands.append(Command(f"{id}-{limit}", limit, factor * peak, expires))
+            if self._limit in situation.signals.names and situation.signals.named(self._limit).role == "controlled":
+                commands.append(Command(f"{id}-{self._limit}", self._limit, factor * peak, expires))
         findings = _relevant(situation, trial, self.caution)
         return Decision(
             id,
@@ -221,7 +223,7 @@ class Shooting:
             expected,
             tuple(refused),
             tuple(filter(None, (trial.belief, *trial.used, *(f.id for f in findings)))),
-            _reason(trial, plan, scores, rule, findings),
+            _reason(trial, plan, scores, rule, findings, expected),
         )
 
 
@@ -256,7 +258,9 @@ def _relevant(situation: Situation, trial: Trial, caution: Mapping[str, float]) 
     return [f for f in situation.findings if f.open and (f.name in seen or f.subject in seen)]
 
 
-def _reason(trial: Trial, plan: Floats, scores: Scores, rule: str, findings: Sequence[Finding]) -> str:
+def _reason(
+    trial: Trial, plan: Floats, scores: Scores, rule: str, findings: Sequence[Finding], expected: Mapping[str, float]
+) -> str:
     moved = [
         f"{c.name} to {value:g}"
         for c, value, present in zip(trial.choices, plan[0], trial.present, strict=True)
@@ -269,8 +273,9 @@ def _reason(trial: Trial, plan: Floats, scores: Scores, rule: str, findings: Seq
         text += f" ({scores.chance[1]:.0%} if nothing changed)" if moved else ""
     if moved:
         text += f", cost {scores.cost[0]:.3g} instead of {scores.cost[1]:.3g}"
+    if "safe load" in expected:
+        text += f"; the highest safe load is {expected['safe load']:.3g}"
     if findings:
-        names = ", ".join(dict.fromkeys(f.name for f in findings))
-        text += f"; taken into account: {names}"
+        text += f"; taken into account: {', '.join(dict.fromkeys(f.name for f in findings))}"
         text += f" (limits tightened by {trial.caution:g})" if trial.caution else ""
     return text[0].upper() + text[1:] + "."

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def spark(values: Sequence[float] | np.ndarray[Any, Any], width: int = 24) -> st
     held = np.asarray(values, float)
     if len(held) > width:
         edges = np.linspace(0, len(held), width + 1).astype(int)
-        held = np.array([_mean(held[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+        held = np.array([_mean(held[a:b]) for a, b in pairwise(edges)])
     good = held[np.isfinite(held)]
     if not len(good):
         return " " * len(held)

@@ -58,11 +58,12 @@ _LATENT = ("ambient_mean", "year_cos", "year_sin", "day_cos", "day_sin", "day2_c
 @dataclass(frozen=True, slots=True)
 class Memory:
     """States of all members at a time. `draw` is the noise column of each member (None: its own place), so that
-    copies made by `select` meet the same weather and candidate plans are compared on equal terms."""
+    copies made by `select` meet the same weather and candidate plans are compared on equal terms. Without a seed
+    there is no noise."""
 
     time: int
     states: Floats  # [k, m]
-    seed: int
+    seed: int | None
     draw: Ints | None = None  # [m]
 
 
@@ -175,14 +176,14 @@ class Thermal:
         rng = np.random.default_rng(seed)
         m = members if belief is None else belief.members.shape[1]
         states = np.zeros((len(self.states), m))
-        normal = rng.standard_normal((len(self._mean), m))
-        states[self._drift :] = np.clip(self._mean + self._sd * normal, self._low, self._high)
+        normal = _exact(rng.standard_normal((len(self._mean) + 1, m)))
+        states[self._drift :] = np.clip(self._mean + self._sd * normal[1:], self._low, self._high)
         when = 0 if belief is None else belief.time
         if not self.ambient:
             states[self._row["ambient"]] = self._basis(when) @ states[-len(_LATENT) :]
         k = states[self._row["load"]]
         self._settle(states, k)
-        states[0] += 10.0 * rng.standard_normal(m) * (belief is None and self.oil_noise > 0)
+        states[0] += 10.0 * normal[0] * (self.oil_noise > 0)  # it need not be at its steady state
         if belief is not None:
             for i, name in enumerate(self.states):
                 if name in belief.names:
@@ -215,25 +216,40 @@ class Thermal:
         self._hear(states, inputs)
         return self._outputs(states)
 
+    def quiet(self, memory: Memory) -> Memory:
+        return replace(memory, seed=None)
+
+    def noise(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
+        spread = np.zeros(len(self.states))
+        spread[self._drift :] = self._decays(dt)[2][:, 0]
+        spread[0] = self.oil_noise * math.sqrt(dt / 3600.0)
+        known = ~np.isnan(inputs).any(axis=1)
+        spread[self._row["load"]] *= not known[: len(self.load)].all()
+        if self.ambient:
+            spread[self._row["ambient"]] *= not known[-1]
+        return spread
+
     def _advance(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
         """States [k, m] after `dt` seconds."""
         c, row, time = self._c, self._row, memory.time + round(dt * 1e9)
         keep, pull, spread, fast = self._decays(dt)
         states = memory.states.copy()
         drifting = states[self._drift :]
-        normal = self._noise(memory, time, len(drifting) + 1)
         drifting *= keep
         drifting += pull
-        drifting += spread * normal[1:]
-        np.maximum(drifting, self._low, out=drifting)
-        np.minimum(drifting, self._high, out=drifting)
+        if memory.seed is not None:
+            normal = _draw(memory, time, len(drifting) + 1)
+            drifting += spread * normal[1:]
+            np.maximum(drifting, self._low, out=drifting)
+            np.minimum(drifting, self._high, out=drifting)
         self._hear(states, inputs)
         if not self.ambient:
             states[row["ambient"]] = self._basis(time) @ states[-len(_LATENT) :]
         k, tau = states[row["load"]], states[row["tau_oil"]] * 60.0
         ultimate, slower = self._ultimate(states, k)
-        oil = ultimate + (states[0] - ultimate) * np.exp(-dt / (c["k11"] * tau * slower))
-        states[0] = oil + self.oil_noise * math.sqrt(dt / 3600.0) * normal[0]
+        states[0] = ultimate + (states[0] - ultimate) * np.exp(-dt / (c["k11"] * tau * slower))
+        if memory.seed is not None:
+            states[0] += self.oil_noise * math.sqrt(dt / 3600.0) * normal[0]
         rise = states[row["hot_rise"]] * k ** c["y"]
         states[1] = c["k21"] * rise * (1.0 - fast) + states[1] * fast
         slow = np.exp(-dt * c["k22"] / tau)
@@ -284,13 +300,6 @@ class Thermal:
             out[-1] = states[self._row["ambient"]]
         return out
 
-    def _noise(self, memory: Memory, time: int, rows: int) -> Floats:
-        key = np.array([memory.seed, time], np.int64).view(np.uint64)
-        rng = np.random.Generator(np.random.Philox(key=key))  # a third of default_rng's cost
-        if memory.draw is None:
-            return rng.standard_normal((rows, memory.states.shape[1]))
-        return rng.standard_normal((rows, int(memory.draw.max()) + 1))[:, memory.draw]
-
     def _decays_of(self, dt: float) -> tuple[Floats, Floats, Floats, float]:
         keep = np.exp(-dt / self._forget)
         fast = math.exp(-dt / (self._c["k22"] * self._c["tau_winding"] * 60.0))
@@ -302,3 +311,22 @@ class Thermal:
             [1.0, math.cos(year), math.sin(year)]
             + [math.cos(day), math.sin(day), math.cos(2 * day), math.sin(2 * day), 1.0]
         )
+
+
+def _draw(memory: Memory, time: int, rows: int) -> Floats:
+    """Standard normal noise [rows, m] of the step that ends at `time`."""
+    key = np.array([memory.seed, time], np.int64).view(np.uint64)
+    rng = np.random.Generator(np.random.Philox(key=key))  # a third of default_rng's cost
+    if memory.draw is None:
+        return rng.standard_normal((rows, memory.states.shape[1]))
+    return rng.standard_normal((rows, int(memory.draw.max()) + 1))[:, memory.draw]
+
+
+def _exact(normal: Floats) -> Floats:
+    """Standard normal draws [k, m] made to have mean 0 and covariance 1 exactly, where m allows it."""
+    k, m = normal.shape
+    if m < k + 2:
+        return normal
+    normal = normal - normal.mean(axis=1, keepdims=True)
+    whitened: Floats = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / (m - 1)), normal)
+    return whitened

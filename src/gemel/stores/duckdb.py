@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -30,7 +30,7 @@ CREATE TABLE signals (number INTEGER, name VARCHAR, type VARCHAR, unit VARCHAR, 
 CREATE TABLE points (
     sequence BIGINT, signal INTEGER, time BIGINT, received BIGINT, value DOUBLE, quality UTINYINT);
 CREATE TABLE journal (sequence BIGINT, kind VARCHAR, id VARCHAR, time BIGINT, body BLOB);
-CREATE TABLE snapshots (id VARCHAR PRIMARY KEY, time BIGINT, body BLOB);
+CREATE TABLE snapshots (id VARCHAR, time BIGINT, body BLOB);
 CREATE VIEW history AS
     SELECT name AS signal, make_timestamp_ns(time) AS time, value, unit, {list(QUALITIES)}[quality + 1] AS quality
     FROM points JOIN signals ON number = points.signal ORDER BY sequence;
@@ -121,9 +121,13 @@ class Duckdb:
             raise self._trouble(error) from error
         finally:
             connection.close()
-        with suppress(FileExistsError):  # another process was faster: its file stands
+        try:
             os.link(aside, self.file)
-        aside.unlink()
+        except FileExistsError:
+            pass  # another process was faster: its file stands
+        except OSError:
+            aside.rename(self.file)  # a file system without hard links
+        aside.unlink(missing_ok=True)
         folder = os.open(self.file.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
@@ -216,7 +220,9 @@ class Duckdb:
                         counters = (self._revisions + revisions, self._duplicates + duplicates)
                         self._ask("UPDATE store SET revisions = $1, duplicates = $2", *counters)
             except StoreError:
-                self._stale = True  # memory and file may differ now: read the file before the next append
+                self._stale = True  # memory and file may differ now
+                with suppress(StoreError):
+                    self._recover()
                 raise
             if new:
                 self._tail.add(points)
@@ -246,7 +252,12 @@ class Duckdb:
         snapshots = {e.id: e for e in entries if e.kind == "snapshot"}
         if snapshots:
             rows = pa.table(_table(list(snapshots.values()), "id", "time", "body"))
-            self._ask("INSERT OR REPLACE INTO snapshots SELECT * FROM rows", rows=rows)
+            self._ask(
+                """MERGE INTO snapshots USING rows ON (snapshots.id = rows.id)
+                WHEN MATCHED THEN UPDATE SET time = rows.time, body = rows.body
+                WHEN NOT MATCHED THEN INSERT VALUES (rows.id, rows.time, rows.body)""",
+                rows=rows,
+            )
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -261,7 +272,8 @@ class Duckdb:
     def read(self, kind: str, start: int | None = None, end: int | None = None, last: int | None = None) -> list[Any]:
         # the newest of an id is found without touching the bodies; an entry without an id is its own newest
         newest = """SELECT max(sequence) AS sequence FROM journal
-            WHERE kind = $1 AND time BETWEEN $2 AND $3 GROUP BY CASE id WHEN '' THEN sequence::VARCHAR ELSE ' ' || id END"""
+            WHERE kind = $1 AND time BETWEEN $2 AND $3
+            GROUP BY CASE id WHEN '' THEN sequence::VARCHAR ELSE ' ' || id END"""
         query = f"SELECT body FROM journal SEMI JOIN ({newest}) USING (sequence) ORDER BY time DESC, sequence DESC"
         if kind == "snapshot":
             query = """SELECT body FROM snapshots
@@ -360,7 +372,7 @@ class Duckdb:
         said = str(error).partition("\n")[0]
         if "Could not set lock" in said or "different configuration" in said:
             pid = re.search(r"PID (\d+)", said)
-            holder = f"process {pid[1]}" if pid else "another process"
+            holder = f"process {pid[1]}" if pid else "this process already"
             return StoreBusy(
                 f"'{self.file}' is held by {holder}", "attach to it with gemel.open while it runs, or stop it first"
             )
@@ -376,6 +388,6 @@ class Duckdb:
         return StoreError(f"'{self.file}': {said}", "see the message; what was acknowledged is kept")
 
 
-def _table(things: Sequence[Any], *names: str) -> dict[str, list[Any]]:
+def _table(things: Iterable[Any], *names: str) -> dict[str, list[Any]]:
     """Attributes of things as columns."""
     return {name: [getattr(thing, name) for thing in things] for name in names}

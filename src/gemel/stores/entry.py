@@ -24,6 +24,7 @@ class Entry(NamedTuple):
 def entry(value: Any) -> Entry:
     """The entry of a value; raises `InputError` for one that says no time."""
     id = value.command if isinstance(value, Ack) else getattr(value, "id", "")
+    time: Any
     if isinstance(value, Forecast):
         time = value.issued
     elif isinstance(value, Command):

@@ -17,6 +17,8 @@ from gemel.core.grid import HOLD, newest, regular, union
 from gemel.core.units import SECOND
 from gemel.core.values import BAD, Bools, Codes, Floats, Frame, Ints, Times
 
+Index = npt.NDArray[np.intp] | npt.NDArray[np.int32] | Bools | slice
+
 
 class Columns(NamedTuple):
     """Points in columns; `signal` holds the store's own numbers, which a change of the twin file leaves alone."""
@@ -27,17 +29,30 @@ class Columns(NamedTuple):
     quality: Codes
 
     @staticmethod
-    def empty(n: int = 0) -> Columns:
-        """Room for `n` points."""
-        return Columns(np.zeros(n, np.int32), np.zeros(n, np.int64), np.zeros(n), np.zeros(n, np.uint8))
+    def none(n: int = 0) -> Columns:
+        """`n` rows that say that there is no point."""
+        return Columns(
+            np.zeros(n, np.int32), np.full(n, NEVER, np.int64), np.full(n, np.nan), np.full(n, BAD, np.uint8)
+        )
 
-    def take(self, index: npt.NDArray[np.generic] | slice) -> Columns:
-        """The points at `index`."""
-        return Columns(*(column[index] for column in self))
+    @staticmethod
+    def join(parts: Sequence[Columns]) -> Columns:
+        """The points of all parts, in this order."""
+        return Columns(
+            np.concatenate([p.signal for p in parts]),
+            np.concatenate([p.time for p in parts]),
+            np.concatenate([p.value for p in parts]),
+            np.concatenate([p.quality for p in parts]),
+        )
 
-    def joined(self, other: Columns) -> Columns:
-        """These points, then those."""
-        return Columns(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+    def take(self, index: Index) -> Columns:
+        """The points at `index`: a view for a slice, else a copy."""
+        return Columns(self.signal[index], self.time[index], self.value[index], self.quality[index])
+
+    def put(self, index: Index, points: Columns) -> None:
+        """Overwrite the rows at `index`."""
+        self.signal[index], self.time[index] = points.signal, points.time
+        self.value[index], self.quality[index] = points.value, points.quality
 
 
 class Archive(Protocol):
@@ -61,18 +76,16 @@ class Tail:
         self.newest: Times = np.full(signals, NEVER, np.int64)  # [s], of any quality
         self._archive = archive
         self._most = most
-        self._room = Columns.empty(1024)
+        self._room = Columns.none(1024)
         self._start, self._stop = 0, 0  # the rows of `_room` in use, sorted by time and then by arrival
-        self._latest = Columns.empty()  # [s], the newest usable point of each signal; time NEVER when there is none
+        self._latest = Columns.none()  # [s], the newest usable point of each signal; time NEVER when there is none
         self.widen(signals)
 
     def widen(self, signals: int) -> None:
         """Make place for signals up to number `signals - 1`."""
         more = signals - len(self._latest.time)
         if more > 0:
-            never = np.full(more, NEVER, np.int64)
-            none = Columns(np.zeros(more, np.int32), never, np.full(more, np.nan), np.full(more, BAD, np.uint8))
-            self._latest = self._latest.joined(none)
+            self._latest = Columns.join([self._latest, Columns.none(more)])
             self.newest = np.concatenate([self.newest, np.full(signals - len(self.newest), NEVER, np.int64)])
 
     def points(self) -> Columns:
@@ -93,8 +106,8 @@ class Tail:
         anything = bool(doubtful.any())
         if n == 1 and not anything:
             return np.ones(1, bool), 0
-        held = self._sharing(points.signal[doubtful], points.time[doubtful]) if anything else Columns.empty()
-        every = held.joined(points)
+        held = self._sharing(points.signal[doubtful], points.time[doubtful]) if anything else Columns.none()
+        every = Columns.join([held, points])
         bits = np.where(np.isnan(every.value), np.nan, every.value + 0.0).view(np.int64)  # one NaN, and no -0.0
         order = np.lexsort((bits, every.time, every.signal))  # stable: held points stand before equal new ones
         signal, time, bits = every.signal[order], every.time[order], bits[order]
@@ -127,30 +140,26 @@ class Tail:
         held = self.points()
         place = int(np.searchsorted(held.time, points.time[0], "right"))
         if place < len(held.time):  # some of the new ones are earlier than some held ones
-            points = held.take(slice(place, None)).joined(points)
+            points = Columns.join([held.take(slice(place, None)), points])
             points = points.take(np.argsort(points.time, kind="stable"))
         start, stop = self._start + place, self._start + place + len(points.time)
         if stop > len(self._room.time):
-            room = Columns.empty(2 * (stop - self._start))
-            for old, new in zip(held, room, strict=True):
-                new[: len(old)] = old
+            room = Columns.none(2 * (stop - self._start))
+            room.put(slice(0, len(held.time)), held)
             self._room, start, stop, self._start = room, start - self._start, stop - self._start, 0
-        for column, new in zip(self._room, points, strict=True):
-            column[start:stop] = new
+        self._room.put(slice(start, stop), points)
         self._stop = stop
 
     def _update(self, points: Columns) -> None:
         last = points.take(newest(points.signal, points.time))
         fine = _usable(last)
         better = last.take(fine & (last.time >= self._latest.time[last.signal]))  # sorted by signal, then time
-        for column, new in zip(self._latest, better, strict=True):
-            column[better.signal] = new
+        self._latest.put(better.signal, better)
         revoked = last.signal[~fine & (last.time == self._latest.time[last.signal])]
         if len(revoked):  # the newest usable value was revised to a bad one: the one before it is the newest now
             self._latest.time[revoked] = NEVER
             found = self._before(revoked.tolist(), FOREVER)
-            for column, new in zip(self._latest, found, strict=True):
-                column[found.signal] = new
+            self._latest.put(found.signal, found)
 
     def fill(self, points: Columns, floor: int, newest: Times) -> None:
         """Start over with the archive's points later than `floor`, given in arrival order."""
@@ -158,8 +167,7 @@ class Tail:
         if len(points.time):
             self._insert(points)
         found = self._before(np.flatnonzero(newest > NEVER).tolist(), FOREVER)
-        for column, new in zip(self._latest, found, strict=True):
-            column[found.signal] = new
+        self._latest.put(found.signal, found)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -182,16 +190,13 @@ class Tail:
 
     def latest(self, signals: Sequence[int], names: Sequence[str], at: int | None) -> Frame:
         """`Store.latest` for signals by number."""
-        row = self._latest.take(np.asarray(signals, np.intp))
+        numbers = np.asarray(signals, np.intp)
+        row = self._latest.take(numbers)
         if at is not None and len(later := np.flatnonzero(row.time > at)):
-            for column, none in zip(row, (0, NEVER, np.nan, BAD), strict=True):
-                column[later] = none
-            found = self._before([signals[i] for i in later], at)
-            places = {number: i for i, number in enumerate(found.signal.tolist())}
-            for i in later.tolist():
-                if signals[i] in places:
-                    for column, new in zip(row, found, strict=True):
-                        column[i] = new[places[signals[i]]]
+            found = self._before(numbers[later].tolist(), at)
+            table = Columns.none(len(self.newest))
+            table.put(found.signal, found)
+            row.put(later, table.take(numbers[later]))
         stamp = row.time.max(initial=NEVER)
         if stamp == NEVER:
             stamp = np.int64(at or 0)
@@ -201,7 +206,7 @@ class Tail:
         """The newest usable point of each signal with time <= at, sorted by signal; a signal may have none."""
         held = self.points()
         missing = self._of(signals)
-        found = [Columns.empty()]
+        found = [Columns.none()]
         stop = int(np.searchsorted(held.time, at, "right"))
         rows = 8 * len(self.newest)
         while stop > 0 and missing.any():
@@ -217,7 +222,7 @@ class Tail:
                 points = self._archive.between(np.flatnonzero(missing).tolist(), max(end - span, NEVER), end)
                 found.append(_last_usable(points, missing))
                 missing[found[-1].signal] = False
-        every = Columns(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        every = Columns.join(found)
         return every.take(np.argsort(every.signal))
 
     def _of(self, signals: Sequence[int]) -> Bools:
@@ -235,7 +240,7 @@ class Tail:
         rows = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
         found = held.take(rows)
         if self._archive is not None and not recent.all():
-            found = found.joined(self._archive.sharing(signal[~recent], time[~recent]))
+            found = Columns.join([found, self._archive.sharing(signal[~recent], time[~recent])])
         return found
 
 

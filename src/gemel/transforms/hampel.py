@@ -31,7 +31,8 @@ class Hampel:
     `burst` points are marked and no more. Late points, and the first four of a signal, are not judged.
 
     Looking back only, the first points of a true jump cannot be told from a spike, so the defaults are for the wild
-    ones: of the oil temperatures of a real transformer (ETTm1) they mark 0.25 %. Leave a signal that rests and jumps by nature (a pump, a valve) out with `skip`.
+    ones: of the oil temperatures of a real transformer (ETTm1) they mark 0.25 %. Leave a signal that rests and jumps
+    by nature (a pump, a valve) out with `skip`.
 
     - `window`: points, at least 5.
     - `sigma`: how far is too far.

@@ -93,7 +93,7 @@ class Grouped:
         return shifted
 
     def running(self, fold: np.ufunc, column: Column, memory: Column) -> Column:
-        """`fold` (maximum, minimum) over all points of the signal up to each point, [k], beginning with `memory` [s]."""
+        """`fold` (maximum, minimum) over the points of a signal up to each, [k], beginning with `memory` [s]."""
         out = column.copy()
         out[self.start] = fold(out[self.start], self.last(memory))
         if len(self.start) < len(out):
@@ -102,7 +102,7 @@ class Grouped:
         return out
 
     def windows(self, column: Column, memory: Column) -> Column:
-        """Each point and the `w` before it of its signal, oldest first, [k, w + 1]; `memory` [s, w] is brought up to date."""
+        """Each point and the `w` of its signal before it, oldest first, [k, w + 1]; `memory` [s, w] is kept up."""
         w = memory.shape[1]
         which = np.repeat(np.arange(len(self.start)), self.end - self.start + 1)
         place = np.arange(len(column)) + (which + 1) * w

@@ -1,0 +1,251 @@
+"""Telemetry from a file, as if it came from the plant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from gemel.connectors.stamps import NONE
+from gemel.connectors.table import Block, Table, located, numbers, speed_of
+from gemel.core.clock import Virtual, Wall
+from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.values import BAD, GOOD, Batch, Bools, Event, Floats, Ints, Signal, Signals, Times
+from gemel.loop.acquire import Setting
+
+_POINTS = 50_000  # of a batch
+
+
+class Replay:
+    """A CSV (also .csv.gz) or Parquet file as a source.
+
+    Wide files have a column a signal: the signal's address is `connector:Column`. Long files have a row a point:
+    the address is `connector:name`, as it stands in the column of names. Where no signal has an address here, those
+    without any address are heard by their own name. An empty cell is no point; NaN, an infinity, and a text where
+    a number should be are bad points, the text also an event. A state signal's cell is a code or one of its `states`.
+
+    Every run reads the file from its start and in its order; the store keeps a point once. Delivery: everything in
+    the file, and always the same. `confirm` has nothing to do.
+
+    - `path`: the file; relative to the twin file, `${NAME}` is an environment variable.
+    - `speed`: "max", or times real time (600, "600x"). The virtual clock waits for each stamp whatever the speed.
+    - `zone`: of naive stamps, an IANA name; see `connectors/stamps.py` for the hours that come twice or not at all.
+    - `time`: the column of stamps, when its name is not one of time, timestamp, date, datetime, ds, ts.
+    - `layout`: `wide` or `long`, when the names of the columns do not say it.
+    - `columns`: column (or, in a long file, name) -> signal, beside what the addresses say.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        speed: str | float = "max",
+        zone: str = "UTC",
+        time: str = "",
+        layout: str = "",
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
+        speed_of(speed)
+        self.path, self.speed, self.zone, self.time, self.layout = path, speed, zone, time, layout
+        self.columns = dict(columns or {})
+        self._setting: Setting | None = None
+        self._table: Table | None = None
+        self._heard: dict[str, list[int]] = {}  # column or name -> places of signals
+
+    def bind(self, setting: Setting) -> None:
+        table = Table(located(self.path, setting.folder), self.time, self.layout, self.zone)
+        self._heard = _addresses(setting, self.columns)
+        if not self._heard:
+            hint = f'address = "{setting.connector}:{(table.series or ["..."])[-1]}"'
+            raise ConfigError([f"no signal is heard through connector '{setting.connector}'"], hint)
+        if table.layout == "wide":
+            problems = [
+                f"{table.path.name} has no column '{name}'{nearest(name, table.series)}"
+                for name in self._heard
+                if name not in table.series
+            ]
+            if problems:
+                raise ConfigError(problems, f"it has {', '.join(table.series)}")
+        self._setting, self._table = setting, table
+
+    async def stream(self) -> AsyncIterator[Batch]:
+        if self._setting is None:
+            raise ConfigError(["a replay must be bound to a twin before it streams"])
+        clock, speed = self._setting.clock, speed_of(self.speed)
+        if isinstance(clock, Virtual):
+            async for batch in self._stepped(clock):
+                yield batch
+        elif speed:
+            async for batch in self._paced(speed):
+                yield batch
+        else:
+            for batch in self._batches():
+                yield replace(batch, received=np.full(len(batch), clock.now())) if clock.live else batch
+
+    def confirm(self, batch: Batch) -> None:
+        """A file forgets nothing."""
+
+    async def _stepped(self, clock: Virtual) -> AsyncIterator[Batch]:
+        """Each stamp at its time."""
+        for batch in self._batches():
+            edges = np.flatnonzero(np.diff(batch.time)) + 1
+            for a, b in pairwise([0, *edges.tolist(), len(batch)]):
+                if b > a and not await clock.until(int(batch.time[a])):
+                    return
+                yield _piece(batch, a, b)
+
+    async def _paced(self, speed: float) -> AsyncIterator[Batch]:
+        """Each stamp when the wall clock, run at `speed` from the first stamp on, gets there."""
+        assert self._setting is not None
+        live, pace = self._setting.clock.live, Wall()
+        start, first = pace.now(), None
+        for batch in self._batches():
+            if first is None and len(batch):
+                first = int(batch.time[0])
+            ahead = np.maximum.accumulate(batch.time - (first or 0))  # a stamp that steps back is due at once
+            due = start + (ahead / speed).astype(np.int64)
+            a = 0
+            while a < max(len(batch), 1):
+                if len(batch):
+                    await pace.until(int(due[a]))
+                b = int(np.searchsorted(due, pace.now(), side="right"))
+                piece = _piece(batch, a, max(b, min(a + 1, len(batch))))
+                yield replace(piece, received=np.full(len(piece), pace.now())) if live else piece
+                a = max(b, a + 1)
+
+    def _batches(self) -> Iterator[Batch]:
+        """The file in its order, up to 50 000 points at a time, received when they were true."""
+        assert self._setting is not None
+        assert self._table is not None
+        table, signals, heard = self._table, self._setting.signals, self._heard
+        wide = table.layout == "wide"
+        columns = list(heard) if wide else [table.name, table.value]
+        sequence, last, back = 0, NONE, 0
+        for block in table.blocks(columns):
+            if len(block.time):
+                steps = np.diff(block.time, prepend=block.time[0] if last == NONE else last)
+                back += int(np.count_nonzero(steps < 0))
+                last = int(block.time[-1])
+            batch = _wide(block, signals, heard, columns) if wide else _long(block, signals, heard)
+            told = [_event(table, t if t != NONE else last, c, said) for t, c, said in block.trouble]
+            batch = replace(batch, events=(*told, *batch.events))
+            for a, b in pairwise(_cuts(batch.time)):
+                sequence += 1
+                yield replace(_piece(batch, a, b), sequence=sequence)
+        said = [f"{back} rows are older than the row before them"] if back else []
+        said += ["there are no rows"] if last == NONE else []
+        if said:
+            events = [_event(table, last, "", text) for text in said]
+            yield Batch.of([], [], [], sequence=sequence + 1, events=events)
+
+
+def _addresses(setting: Setting, columns: Mapping[str, str]) -> dict[str, list[int]]:
+    """Column -> places of the signals that hear it."""
+    signals = setting.signals
+    heard: dict[str, list[int]] = {}
+    for address, parts in signals.at(setting.connector).items():
+        for place, field in parts:
+            heard.setdefault(field or address, []).append(place)
+    problems = []
+    for column, name in columns.items():
+        try:
+            heard.setdefault(column, []).append(signals.place(name))
+        except InputError as error:
+            problems.append(f"columns: {error.message}")
+    if problems:
+        raise ConfigError(problems)
+    return heard or {s.name: [i] for i, s in enumerate(signals) if not s.address and s.role != "controlled"}
+
+
+def _wide(block: Block, signals: Signals, heard: Mapping[str, list[int]], columns: list[str]) -> Batch:
+    """Row by row, and within a row in the order of `columns`."""
+    places: list[int] = []
+    values: list[Floats] = []
+    there: list[Bools] = []
+    events: list[Event] = []
+    for column, cells in zip(columns, block.columns, strict=True):
+        for place in heard[column]:
+            value, here = _values(cells, signals[place], block.time, events)
+            places.append(place)
+            values.append(value)
+            there.append(here)
+    mask = np.column_stack(there)
+    row, which = np.nonzero(mask)
+    time = block.time[row]
+    return _batch(np.array(places, np.int32)[which], time, np.column_stack(values)[mask], events)
+
+
+def _long(block: Block, signals: Signals, heard: Mapping[str, list[int]]) -> Batch:
+    """Point by point; a name that no signal hears is passed over."""
+    names, cells = block.columns
+    coded = names.cast(pa.string()).dictionary_encode()
+    index = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    events: list[Event] = []
+    parts: list[tuple[Times, int, Floats]] = []
+    for code, name in enumerate(coded.dictionary.to_pylist()):
+        for place in heard.get(name, ()):
+            rows = np.flatnonzero(index == code)
+            value, here = _values(cells.take(pa.array(rows)), signals[place], block.time[rows], events)
+            parts.append((rows[here], place, value[here]))
+    if not parts:
+        return Batch.of([], [], [], events=events)
+    row = np.concatenate([rows for rows, _, _ in parts])
+    order = np.argsort(row, kind="stable")
+    signal = np.repeat(np.array([p for _, p, _ in parts], np.int32), [len(r) for r, _, _ in parts])
+    value = np.concatenate([v for _, _, v in parts])
+    return _batch(signal[order], block.time[row[order]], value[order], events)
+
+
+def _values(cells: pa.Array, signal: Signal, time: Times, events: list[Event]) -> tuple[Floats, Bools]:
+    """One signal's values [r] and where there are any; texts and what is no value become events."""
+    if signal.type in ("text", "event", "blob"):
+        said = cells.cast(pa.string()).to_pylist()
+        pairs = [(int(t), text) for t, text in zip(time, said, strict=True) if text]
+        events += [Event(t, "text", signal.name, text, t) for t, text in pairs]
+        return np.full(len(time), np.nan), np.zeros(len(time), bool)
+    found = numbers(cells)
+    value, odd = found.value, dict(found.odd)
+    codes = {name: float(code) for code, name in enumerate(signal.states)}
+    for row in [row for row, text in odd.items() if text in codes]:
+        value[row] = codes[odd.pop(row)]
+    if odd:
+        row, text = next(iter(odd.items()))
+        what = f"one of {', '.join(signal.states)}" if codes else "a number"
+        more = f", nor are {len(odd) - 1} more" if len(odd) > 1 else ""
+        when = int(time[row])
+        events.append(Event(when, "file", signal.name, f"'{text[:40]}' is not {what}{more}", when))
+    return value, found.here
+
+
+def _batch(signal: Ints, time: Times, value: Floats, events: list[Event]) -> Batch:
+    finite = np.isfinite(value)
+    quality = np.where(finite, GOOD, BAD)
+    return Batch.of(signal, time, np.where(finite, value, np.nan), quality=quality, events=events)
+
+
+def _event(table: Table, time: int, column: str, text: str) -> Event:
+    when = max(time, 0)
+    subject = f"{table.path.name}#{column}" if column else table.path.name
+    return Event(when, "file", subject, f"{subject}: {text}", when)
+
+
+def _cuts(time: Times) -> list[int]:
+    """Where to cut so that a piece holds at most 50 000 points and, where possible, whole rows."""
+    edges = np.flatnonzero(np.diff(time)) + 1
+    cuts = [0]
+    while cuts[-1] + _POINTS < len(time):
+        full = cuts[-1] + _POINTS
+        edge = int(edges[np.searchsorted(edges, full, side="right") - 1]) if len(edges) else 0
+        cuts.append(edge if edge > cuts[-1] else full)
+    return [*cuts, len(time)]
+
+
+def _piece(batch: Batch, a: int, b: int) -> Batch:
+    """Points `a` up to `b`; events go with the first piece."""
+    if a == 0 and b == len(batch):
+        return batch
+    events = batch.events if a == 0 else ()
+    time, received = batch.time[a:b], batch.received[a:b]
+    return Batch(batch.signal[a:b], time, received, batch.value[a:b], batch.quality[a:b], batch.sequence, events)

@@ -1,0 +1,35 @@
+"""Sample paths through a forecast: quantiles say how high, not for how long."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gemel.core.values import Floats, Forecast, Times
+
+
+def paths(ahead: Forecast, name: str, times: Times, members: int, rng: np.random.Generator) -> Floats:
+    """Values of one signal at `times`, [t, m].
+
+    A member walks through the forecast's quantiles with a rank that wanders slowly (a first-order process with a memory
+    of half a day), so that a member that is high now is high for a while."""
+    levels = np.array(ahead.levels)
+    held = ahead.of(name).astype(np.float64)  # [h, q]
+    row = np.clip(np.searchsorted(ahead.time, times), 0, len(ahead) - 1)
+    step = float(times[1] - times[0]) / 1e9 if len(times) > 1 else 900.0
+    keep = np.exp(-step / 43_200.0)
+    z = np.empty((len(times), members))
+    z[0] = rng.standard_normal(members)
+    noise = rng.standard_normal((len(times), members)) * np.sqrt(1 - keep**2)
+    for t in range(1, len(times)):
+        z[t] = keep * z[t - 1] + noise[t]
+    rank = np.clip(_normal(z), levels[0], levels[-1])  # [t, m]
+    place = np.clip(np.searchsorted(levels, rank) - 1, 0, len(levels) - 2)
+    low = np.take_along_axis(held[row], place, axis=1)
+    high = np.take_along_axis(held[row], place + 1, axis=1)
+    part = (rank - levels[place]) / (levels[place + 1] - levels[place])
+    return low + part * (high - low)
+
+
+def _normal(z: Floats) -> Floats:
+    # logistic approximation of the normal distribution function, within 0.0002 (Bowling et al. 2009)
+    return 1.0 / (1.0 + np.exp(-(0.07056 * z**3 + 1.5976 * z)))

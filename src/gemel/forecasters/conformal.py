@@ -1,0 +1,135 @@
+"""Bands that cover what they promise: each quantile is moved until the truth falls below it as often as it should.
+
+Letters in shapes: s signals, h steps, q levels, r rows of truth.
+Sources: Gibbs and Candes 2021, NeurIPS 34 (adaptive conformal inference); Angelopoulos, Candes and Tibshirani 2023,
+NeurIPS 36 (quantile tracking, the form used here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gemel.core.errors import ConfigError
+from gemel.core.values import DECILES, Floats, Float32s, Forecast, Frame
+from gemel.forecasters.context import check, spacing
+from gemel.forecasters.member import bind, memories, member, remember, teach
+from gemel.forecasters.pending import Pending, Steps, practise, smooth
+from gemel.loop.acquire import Setting
+from gemel.loop.forecast import Forecaster
+
+_EAGER = 0.2  # rate of the first comparison; the rate then falls as 1/n to `rate`
+
+
+class Conformal:
+    """Wraps a forecaster and keeps its quantiles calibrated as the truth comes in.
+
+    forecaster: the forecaster inside (`{ kind = "pool" }`).
+    rate: how fast a quantile moves, as a share of the band's own width for each comparison with the truth.
+    backtest: forecasts practised within the context at the very first call, so that the first bands are calibrated too.
+
+    Quantile p of step j is moved by the width of the band times an offset, which grows by rate * p when the truth was
+    above the issued quantile and falls by rate * (1 - p) when it was below: whatever the data do, the long-run share
+    of truths below it comes to p. A forecaster inside that gives no width (all quantiles equal) cannot be helped.
+    """
+
+    def __init__(self, forecaster: Forecaster | Mapping[str, Any], rate: float = 0.02, backtest: int = 8) -> None:
+        if not 0.0 < rate < 1.0:
+            raise ConfigError([f"conformal: rate {rate} must lie between 0 and 1"], "0.01 is slow, 0.05 is fast")
+        if backtest < 0:
+            raise ConfigError([f"conformal: backtest {backtest} must be 0 or more"])
+        self.forecaster = member(forecaster, "conformal.forecaster")
+        self.rate, self.backtest = rate, backtest
+        self._levels: tuple[float, ...] = ()
+        self._signals: tuple[str, ...] = ()
+        self._offset: Floats = np.zeros((0, 0, 0))  # [s, h, q]
+        self._count: Floats = np.zeros((0, 0))  # [s, h] comparisons so far
+        self._pending = Pending()
+
+    def forecast(
+        self, context: Frame, horizon: int, *, known: Frame | None = None, levels: Sequence[float] = DECILES
+    ) -> Forecast:
+        check(context, horizon, levels)
+        if context.signals != self._signals:
+            self._begin(context.signals, levels)
+            practise(context, horizon, self.backtest, self._practise)
+        return self._issue(context, horizon, known, tuple(levels))
+
+    def learn(self, frame: Frame) -> None:
+        """Compare what was issued with what came true."""
+        teach([self.forecaster], frame)
+        for values, steps, truth in self._pending.due(frame.only(self._signals) if self._signals else frame):
+            self._compare(values[0], steps, truth)
+
+    def bind(self, setting: Setting) -> None:
+        """For the forecaster inside."""
+        bind([self.forecaster], setting)
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return {
+            "levels": self._levels,
+            "signals": self._signals,
+            "offset": self._offset,
+            "count": self._count,
+            "pending": self._pending.snapshot(),
+            "inside": memories([self.forecaster]),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._levels, self._signals = tuple(state["levels"]), tuple(state["signals"])
+        self._offset, self._count = np.array(state["offset"]), np.array(state["count"])
+        self._pending.restore(state["pending"])
+        remember([self.forecaster], state["inside"])
+
+    def _begin(self, signals: tuple[str, ...], levels: Sequence[float]) -> None:
+        self._signals, self._levels = signals, tuple(levels)
+        self._offset, self._count = np.zeros((len(signals), 0, len(levels))), np.zeros((len(signals), 0))
+        self._pending = Pending()
+
+    def _practise(self, past: Frame, horizon: int, rest: Frame) -> None:
+        self._issue(past, horizon, None, self._levels)
+        self.learn(rest)
+
+    def _issue(self, context: Frame, horizon: int, known: Frame | None, levels: tuple[float, ...]) -> Forecast:
+        self._reach(horizon)
+        every = tuple(sorted({*levels, *self._levels}))
+        raw = self.forecaster.forecast(context, horizon, known=known, levels=every)
+        values = raw.values.astype(np.float64)
+        width = np.abs(values - np.median(values, axis=2, keepdims=True)).mean(axis=2, keepdims=True)
+        offset = np.swapaxes(smooth(np.swapaxes(self._offset, 1, 2)), 1, 2)[:, :horizon]
+        if every != self._levels:
+            offset = _between(offset, self._levels, every)
+        moved = np.sort(values + width * offset, axis=2).astype(np.float32)
+        own = [every.index(p) for p in self._levels]
+        self._pending.add(raw.issued, spacing(context, known), moved[None, :, :, own])
+        return replace(raw, levels=levels, values=moved[:, :, [every.index(p) for p in levels]])
+
+    def _reach(self, horizon: int) -> None:
+        """Steps beyond those known so far start with the offset of the last known one."""
+        more = horizon - self._offset.shape[1]
+        if more > 0:
+            mode: Any = "edge" if self._offset.shape[1] else "constant"
+            self._offset = np.pad(self._offset, ((0, 0), (0, more), (0, 0)), mode)
+            self._count = np.pad(self._count, ((0, 0), (0, more)), mode)
+
+    def _compare(self, values: Float32s, steps: Steps, truth: Floats) -> None:
+        """values [s, h, q], steps [r], truth [r, s]."""
+        there = np.isfinite(truth.T)  # [s, r]
+        below = truth.T[:, :, None] <= values[:, steps]  # [s, r, q]
+        push = np.where(there[:, :, None], np.array(self._levels) - below, 0.0)
+        rate = np.maximum(self.rate, _EAGER / (1.0 + self._count[:, steps]))
+        self._offset[:, steps] += rate[:, :, None] * push
+        self._count[:, steps] += there
+
+
+def _between(offset: Floats, held: Sequence[float], wanted: Sequence[float]) -> Floats:
+    """Offsets at other levels, by straight lines between those held."""
+    place = np.interp(wanted, held, np.arange(len(held)))
+    low = np.minimum(place.astype(int), max(len(held) - 2, 0))
+    high = np.minimum(low + 1, len(held) - 1)
+    part = place - low
+    mixed: Floats = offset[:, :, low] * (1 - part) + offset[:, :, high] * part
+    return mixed

@@ -1,0 +1,128 @@
+"""The board: a running twin on one terminal screen."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gemel.core.units import SECOND, spell, stamp
+from gemel.core.values import QUALITIES, Ack, Decision, Finding
+from gemel.loop.run import Loop
+from gemel.serve.picture import fan
+from gemel.serve.terminal import spark
+
+PAST = 6 * 3600 * SECOND
+
+
+class Board:
+    """Draws a `Loop`; `watch` is given to it and keeps what the loop itself forgets."""
+
+    def __init__(self, signal: str) -> None:
+        self.signal = signal
+        self.expected: deque[tuple[int, float]] = deque(maxlen=2000)
+        self.loop: Loop | None = None
+
+    def watch(self, loop: Loop) -> None:
+        """After every batch and turn."""
+        self.loop = loop
+        belief = loop.state.belief
+        if belief and self.signal in belief.innovation and (not self.expected or self.expected[-1][0] < belief.time):
+            measured = loop.store.latest([self.signal], belief.time).values[0, 0]
+            self.expected.append((belief.time, float(measured) - belief.innovation[self.signal][0]))
+
+    def draw(self) -> RenderableType:
+        """The screen as it is now."""
+        loop = self.loop
+        if loop is None or not loop.state.now:
+            return Panel("waiting for telemetry ...", title="gemel")
+        screen = Layout()
+        screen.split_column(Layout(self._head(loop), size=3), Layout(name="body"))
+        screen["body"].split_row(Layout(name="left", ratio=3), Layout(name="right", ratio=2))
+        screen["left"].split_column(
+            Layout(self._signals(loop), size=len(loop.setting.signals) + 4), Layout(self._chart(loop))
+        )
+        screen["right"].split_column(
+            Layout(self._findings(loop), size=9), Layout(self._decision(loop), size=15), Layout(self._log(loop))
+        )
+        return screen
+
+    def _head(self, loop: Loop) -> Panel:
+        state = loop.state
+        text = Text.assemble(
+            (f" {loop.setting.twin} ", "bold black on cyan"),
+            f"  {stamp(state.now)} UTC   mode {loop.mode}   ",
+            f"{state.points:,} points   {state.turns:,} turns   {state.decisions:,} decisions   ",
+            ("all well", "green") if not state.findings else (f"{len(state.findings)} open findings", "bold red"),
+        )
+        return Panel(text)
+
+    def _signals(self, loop: Loop) -> Panel:
+        now = loop.state.now
+        names = loop.setting.signals.names
+        frame = loop.store.window(names, now - PAST, now, every=loop.setting.every)
+        table = Table(box=None, expand=True, pad_edge=False)
+        for head in ("signal", "last 6 h", "value", "unit", "quality"):
+            table.add_column(
+                head, justify="right" if head == "value" else "left", style="" if head != "unit" else "grey50"
+            )
+        for i, signal in enumerate(loop.setting.signals):
+            column = frame.values[:, i]
+            there = np.flatnonzero(np.isfinite(column))
+            last = f"{column[there[-1]]:.2f}" if len(there) else "-"
+            quality = QUALITIES[frame.quality[-1, i]] if len(frame) and len(there) else "missing"
+            style = {"good": "green", "missing": "grey50"}.get(quality, "yellow")
+            table.add_row(signal.name, Text(spark(column, 30), "cyan"), last, signal.unit, Text(quality, style))
+        return Panel(table, title="signals", title_align="left")
+
+    def _chart(self, loop: Loop) -> Panel:
+        now, every = loop.state.now, loop.setting.every
+        frame = loop.store.window([self.signal], now - 2 * PAST, now, every=every)
+        held = dict(self.expected)
+        believed = np.array([held.get(int(t), np.nan) for t in frame.time])
+        ahead = next((f for f in loop.state.forecasts if self.signal in f.signals), None)
+        legend = Text("· measured  ● believed  ━ median ahead  ▒ 60 %  ░ 80 %", "grey50")
+        chart = fan(frame.time, frame.values[:, 0], believed, ahead, self.signal, 76, 14)
+        return Panel(Group(chart, legend), title=f"{self.signal}: measured, believed, foreseen", title_align="left")
+
+    def _findings(self, loop: Loop) -> Panel:
+        lines = [_finding(f, loop.state.now) for f in loop.state.findings[-3:]] or [Text("nothing is wrong", "green")]
+        return Panel(Group(*lines), title="findings", title_align="left")
+
+    def _decision(self, loop: Loop) -> Panel:
+        decision = loop.state.decision
+        return Panel(_decision(decision) if decision else Text("not yet"), title="decision", title_align="left")
+
+    def _log(self, loop: Loop) -> Panel:
+        acks: list[Ack] = loop.store.read("ack", last=8)
+        lines = [Text(f"{stamp(a.time)[11:]}  {a.command}  {a.state} {a.text}", _ack_style(a)) for a in acks]
+        return Panel(Group(*lines) if lines else Text("no commands sent yet"), title="commands", title_align="left")
+
+
+def _finding(finding: Finding, now: int) -> Text:
+    age = spell((now - finding.start) // (60 * SECOND) * 60 * SECOND or SECOND)
+    return Text.assemble(
+        ("● ", "bold red"), (finding.name, "bold"), f" ({finding.subject}) for {age}\n  ", (finding.text, "grey62")
+    )
+
+
+def _decision(decision: Decision) -> Text:
+    text = Text()
+    for command in decision.commands:
+        text.append(f"{command.signal} = {command.value:g}   ", "bold bright_blue")
+    text.append(f"\n{decision.reason}\n")
+    for name, value in list(decision.expected.items())[:5]:
+        text.append(f"  {name}: {value:.3g}\n", "grey62")
+    for line in decision.refused[:2]:
+        text.append(f"  refused: {line}\n", "yellow")
+    text.append(f"{decision.status} at {stamp(decision.time)}", "grey50")
+    return text
+
+
+def _ack_style(ack: Ack) -> str:
+    return {"done": "green", "accepted": "green"}.get(ack.state, "yellow")

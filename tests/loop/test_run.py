@@ -1,0 +1,162 @@
+"""The loop with real parts: turns where the plant would take them, restarts, parts that fail."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gemel.loop.decide
+from gemel import Signal, Stage, Twin
+from gemel.connectors.replay import Replay
+from gemel.core.clock import Data
+from gemel.core.units import duration
+from gemel.core.values import Command, Decision
+from gemel.forecasters.naive import Naive
+from gemel.forecasters.seasonal_naive import SeasonalNaive
+from gemel.stores.duckdb import Duckdb
+from gemel.stores.memory import Memory
+from gemel.transforms.hampel import Hampel
+from gemel.transforms.limits import Limits
+
+HOUR = 3600 * 10**9
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Ten days of two signals at 15 minutes, with one outlier."""
+    t = np.datetime64("2024-01-01T00:00") + np.arange(960) * np.timedelta64(15, "m")
+    rng = np.random.default_rng(1)
+    oil = 40 + 5 * np.sin(np.arange(960) / 96 * 2 * np.pi) + rng.normal(0, 0.2, 960)
+    oil[500] = 95.0
+    load = 20 + rng.normal(0, 1, 960)
+    path = tmp_path / "rows.csv"
+    lines = [f"{a},{b:.3f},{c:.3f}" for a, b, c in zip(t, oil, load, strict=True)]
+    path.write_text("date,oil,load\n" + "\n".join(lines) + "\n")
+    return path
+
+
+class Raises:
+    """A policy with a bug."""
+
+    def decide(self, situation: gemel.loop.decide.Situation) -> Decision:
+        raise ZeroDivisionError("no load at all")
+
+
+class Bold:
+    """A policy that asks for more than is allowed."""
+
+    def decide(self, situation: gemel.loop.decide.Situation) -> Decision:
+        return Decision("", situation.now, (Command("c", "fan", 9.0, situation.now + HOUR),), reason="more wind")
+
+
+class Hangs:
+    """A forecaster that never answers."""
+
+    def forecast(self, context: object, horizon: int, **_: object) -> object:
+        time.sleep(3600)
+        return None
+
+
+def twin(path: Path, **more: object) -> Twin:
+    given: dict[str, object] = {
+        "name": "plant",
+        "signals": [
+            Signal("oil", unit="degC", low=0, high=120, address="file:#oil"),
+            Signal("load", unit="MVA", address="file:#load"),
+            Signal("fan", role="controlled", low=0, high=2, safe=1),
+        ],
+        "every": "15min",
+        "horizon": "6h",
+        "connectors": {"file": Replay(str(path))},
+        "transforms": [Limits(), Hampel()],
+        "store": Memory(),
+        "forecaster": Stage(SeasonalNaive(), every=6 * HOUR, context=duration("5d"), report=("oil",)),
+        "clock": Data(),
+        "folder": path.parent,
+        **more,
+    }
+    return Twin(**given)  # type: ignore[arg-type]
+
+
+def test_a_replay_takes_every_turn_and_every_forecast(rows: Path):
+    plant = twin(rows)
+    plant.run()
+    status = plant.status()
+    assert status["points"]["points"] == 1920
+    assert status["turns"] == 960
+    forecasts = plant.store.read("forecast")
+    assert [f.issued for f in forecasts] == [f.time[0] - 15 * 60 * 10**9 for f in forecasts]
+    assert len(forecasts) == 39  # every 6 h over ten days; the first instant has nothing to look back on
+    assert all(f.issued % (6 * HOUR) == 0 for f in forecasts)
+
+
+def test_bad_telemetry_is_quality(rows: Path):
+    plant = twin(rows)
+    plant.run()
+    frame = plant.history(["oil"], native=False)
+    assert frame.values[500, 0] == 95.0
+    assert frame.quality[500, 0] == 2
+    assert (frame.quality[480:520, 0] == 2).sum() == 1
+
+
+def test_two_runs_write_the_same_store(rows: Path):
+    digests = []
+    for _ in range(2):
+        plant = twin(rows)
+        plant.run()
+        digests.append(plant.open().store.digest())
+    assert digests[0] == digests[1]
+
+
+def test_a_run_cut_in_two_is_the_run(rows: Path, tmp_path: Path):
+    whole = twin(rows, store=Duckdb(str(tmp_path / "whole.gemel")))
+    whole.run()
+    for until in ("2024-01-04T10:00", None):
+        part = twin(rows, store=Duckdb(str(tmp_path / "parts.gemel")))
+        part.run(until)
+    assert part.open().store.counts()["points"] == whole.open().store.counts()["points"] == 1920
+    whole_forecasts, part_forecasts = whole.store.read("forecast"), part.store.read("forecast")
+    assert len(whole_forecasts) == len(part_forecasts)
+    for a, b in zip(whole_forecasts, part_forecasts, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+    whole.close()
+    part.close()
+
+
+def test_a_policy_that_raises_leaves_the_safe_value_and_says_so(rows: Path):
+    plant = twin(rows, policy=Stage(Raises(), every=24 * HOUR), mode="auto")
+    plant.run()
+    decision = plant.decisions()[-1]
+    assert [(c.signal, c.value) for c in decision.commands] == [("fan", 1)]
+    assert decision.reason == "the policy failed (ZeroDivisionError: no load at all); safe values are used"
+
+
+def test_a_command_outside_its_limits_is_refused_and_replaced_by_the_safe_value(rows: Path):
+    plant = twin(rows, policy=Stage(Bold(), every=24 * HOUR))
+    plant.run()
+    decision = plant.decisions()[-1]
+    assert decision.refused == ("fan = 9: outside its limits 0 .. 2; its safe value 1 is sent instead",)
+    assert decision.commands[0].value == 1
+
+
+def test_a_forecaster_that_hangs_is_answered_for_by_its_neighbour(rows: Path):
+    stage = Stage(Hangs(), every=120 * HOUR, context=duration("2d"), budget=0.5, neighbour=Naive())
+    plant = twin(rows, forecaster=stage, policy=Stage(Bold(), every=120 * HOUR))
+    began = time.monotonic()
+    plant.run()
+    assert time.monotonic() - began < 30
+    assert {f.by for f in plant.store.read("forecast")} == {"naive"}
+    assert "naive answered instead of hangs" in plant.decisions()[-1].because
+    assert "Hangs did not answer within 0.5 s" in plant.decisions()[-1].because
+
+
+def test_one_process_a_store_and_others_attach(rows: Path, tmp_path: Path):
+    from gemel.core.errors import StoreBusy
+
+    first = twin(rows, store=Duckdb(str(tmp_path / "a.gemel"))).open()
+    with pytest.raises(StoreBusy, match=r"a\.gemel"):
+        twin(rows, store=Duckdb(str(tmp_path / "a.gemel"))).open()
+    first.close()
