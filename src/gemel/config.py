@@ -198,11 +198,11 @@ def _stage(key: str, table: Any, problems: _Problems) -> Any:
         problems.add(key, f'a table such as {{ kind = "..." }} is needed, not {table!r}')
         return None
     part = problems.part(key, PARTS[key], {k: v for k, v in table.items() if k not in STAGE_KEYS})
-    given: dict[str, Any] = {}
-    for name in ("every", "step", "context"):
-        given[name] = problems.tried(f"{key}.{name}", lambda n=name: duration(table[n])) if name in table else 0  # type: ignore[misc]
-    if key == "forecaster" and "context" not in table:
-        given["context"] = duration("28d")
+    given: dict[str, Any] = {
+        name: problems.tried(f"{key}.{name}", lambda n=name: duration(table[n]))  # type: ignore[misc]
+        for name in ("every", "step", "context")
+        if name in table
+    }
     if "budget" in table:
         budget = problems.tried(f"{key}.budget", lambda: duration(table["budget"]))
         given["budget"] = (budget or 0) / 1e9

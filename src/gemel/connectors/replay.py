@@ -131,7 +131,7 @@ class Replay:
             batch = _wide(block, signals, heard, columns) if wide else _long(block, signals, heard)
             told = [_event(table, t if t != NONE else last, c, said) for t, c, said in block.trouble]
             batch = replace(batch, events=(*told, *batch.events))
-            for a, b in pairwise(_cuts(batch.time)):
+            for a, b in pairwise(_cuts(batch.time) if len(batch) or batch.events else []):
                 sequence += 1
                 yield replace(_piece(batch, a, b), sequence=sequence)
         said = [f"{back} rows are older than the row before them"] if back else []

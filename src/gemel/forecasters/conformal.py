@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError
+from gemel.core.registry import declared
 from gemel.core.values import DECILES, Floats, Float32s, Forecast, Frame
 from gemel.forecasters.context import check, spacing
 from gemel.forecasters.member import bind, memories, member, remember, teach
@@ -24,6 +25,7 @@ from gemel.loop.forecast import Forecaster
 _EAGER = 0.2  # rate of the first comparison; the rate then falls as 1/n to `rate`
 
 
+@declared
 class Conformal:
     """Wraps a forecaster and keeps its quantiles calibrated as the truth comes in.
 
@@ -57,6 +59,12 @@ class Conformal:
             self._begin(context.signals, levels)
             practise(context, horizon, self.backtest, self._practise)
         return self._issue(context, horizon, known, tuple(levels))
+
+    @property
+    def last(self) -> Mapping[str, Forecast]:
+        """The answers of the members of a pool inside to the latest call, by name."""
+        found: Mapping[str, Forecast] = getattr(self.forecaster, "last", {})
+        return found
 
     def learn(self, frame: Frame) -> None:
         """Compare what was issued with what came true."""

@@ -35,9 +35,7 @@ def check(context: Frame, horizon: int, levels: Sequence[float]) -> None:
         raise InputError(f"levels {list(levels)} do not rise between 0 and 1", "write levels such as 0.1, 0.5, 0.9")
 
 
-def answer(
-    values: Floats, context: Frame, levels: Sequence[float], by: str, known: Frame | None = None
-) -> Forecast:
+def answer(values: Floats, context: Frame, levels: Sequence[float], by: str, known: Frame | None = None) -> Forecast:
     """A Forecast of values [s, h, q]; levels that cross are put in order."""
     ordered = np.sort(values, axis=2).astype(np.float32)
     step = spacing(context, known)

@@ -85,7 +85,9 @@ class Linear:
 
     def snapshot(self) -> Mapping[str, Any]:
         fit = self._fit
-        return {} if fit is None else {name: getattr(fit, name) for name in _Fit.__slots__ if name not in ("B", "sigma")}
+        return (
+            {} if fit is None else {name: getattr(fit, name) for name in _Fit.__slots__ if name not in ("B", "sigma")}
+        )
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._fit = None
@@ -185,10 +187,10 @@ def _solve(fit: _Fit) -> None:
 
 def _coarse(lags: int) -> Floats:
     """Lags to features, [L, f]: the newest 12 as they are, older ones averaged over a twelfth of their age, at most
-    an 84th of all lags (two hours of a week)."""
+    a 42nd of all lags (four hours of a week)."""
     columns, age = [], 0
     while age < lags:
-        width = min(max(age // 12, 1), max(lags // 84, 1), lags - age)
+        width = min(max(age // 12, 1), max(lags // 42, 1), lags - age)
         column = np.zeros(lags)
         column[lags - age - width : lags - age] = 1.0 / width
         columns.append(column)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from gemel.core.errors import ConfigError, nearest
-from gemel.core.registry import part
+from gemel.core.errors import ConfigError
+from gemel.core.registry import build
 from gemel.core.values import Frame
 from gemel.loop.acquire import Bound, Setting
 from gemel.loop.forecast import Forecaster, Learning
@@ -15,18 +14,13 @@ from gemel.loop.process import Stateful
 
 
 def member(spec: Forecaster | Mapping[str, Any], where: str) -> Forecaster:
-    """A forecaster as it is, or built from `{kind = "theta", ...}`; raises `ConfigError` naming the place."""
+    """A forecaster as it is, or built from `{kind = "theta", ...}`; a `ConfigError` names `where`."""
     if not isinstance(spec, Mapping):
         return spec
-    keys = {str(k): v for k, v in spec.items() if k != "kind"}
-    if "kind" not in spec:
-        raise ConfigError([f"{where}: a forecaster needs a kind"], '{ kind = "theta" }')
-    cls = part("forecasters", str(spec["kind"]))
-    known = [name for name in inspect.signature(cls).parameters if name != "self"]
-    unknown = [f"{where}: unknown key '{k}' of {spec['kind']}{nearest(k, known)}" for k in keys if k not in known]
-    if unknown:
-        raise ConfigError(unknown, f"known: {', '.join(known) or 'none'}")
-    return cast(Forecaster, cls(**keys))
+    try:
+        return cast(Forecaster, build("forecasters", spec))
+    except ConfigError as error:
+        raise ConfigError([f"{where}: {line}" for line in error.problems], error.hint) from None
 
 
 def bind(members: Sequence[Forecaster], setting: Setting) -> None:

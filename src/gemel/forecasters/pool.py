@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError
+from gemel.core.registry import declared
 from gemel.core.values import DECILES, Floats, Float32s, Forecast, Frame
 from gemel.forecasters.context import answer, check, spacing
 from gemel.forecasters.member import bind, memories, member, remember, teach
@@ -29,6 +30,7 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 )
 
 
+@declared
 class Pool:
     """The weighted mean of its members' quantiles.
 
@@ -127,9 +129,11 @@ class Pool:
         """Every member's quantiles, [k, s, h, q]."""
         answers = [m.forecast(context, horizon, known=known, levels=self._levels) for m in self.members]
         self.last = {}
-        for a in answers:  # two of a kind: theta, theta_2
-            twice = sum(name == a.by or name.startswith(f"{a.by}_") for name in self.last)
-            self.last[f"{a.by}_{twice + 1}" if a.by in self.last else a.by] = a
+        for a in answers:
+            name, n = a.by, 1
+            while name in self.last:  # two of a kind: theta, theta_2
+                name, n = f"{a.by}_{n + 1}", n + 1
+            self.last[name] = a
         values = np.stack([a.values for a in answers])
         self._pending.add(int(context.time[-1]), spacing(context, known), values)
         return values

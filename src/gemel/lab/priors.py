@@ -195,7 +195,7 @@ def structural(draw: Draw, n: int, length: int) -> Tensor:
     season = unit(cycle(draw, n, length, period)) * (1 + 0.3 * slow(draw, n, length))
     season = season * draw.log(0.02, 1.0, n, 1) * draw.chance(0.75, n, 1)
     x = level + season + draw.log(0.005, 0.5, n, 1) * draw.heavy(n, length).clamp(-8, 8)
-    grown = torch.exp((x - x.mean(-1, keepdim=True)).clamp(-6, 6) * 0.6)
+    grown = torch.exp(unit(x) * draw.uniform(0.1, 1.3, n, 1))
     return torch.where(draw.chance(0.5, n, 1) > 0, unit(grown), unit(x))
 
 

@@ -39,7 +39,7 @@ class Stage:
     part: Any
     every: int = 0
     step: int = 0
-    context: int = 0
+    context: int = 28 * 86_400 * 10**9
     budget: float = 0.0
     neighbour: Forecaster | None = None
     view: Sequence[View] = ()

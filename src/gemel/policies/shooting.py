@@ -46,9 +46,10 @@ class Shooting:
     `expires`: for how long a command is valid.
 
     `caution`: name of a finding -> by how much every constraint is tightened while it is open.
-    `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks by which factor these inputs could be scaled before
-    no constant plan is allowed any more: `expected["safe load factor"]`. `expected["safe load"]` is the factor times
-    the peak of the first input's mean path; where `limit` is a controlled signal it is sent that value.
+    `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks how far the expected course of these inputs could be
+    scaled, with every control at its least or its most, until no such plan is allowed any more. `expected` has the
+    `safe load factor` and the `safe load`, the peak of the first input at that factor. Where `limit` is a controlled
+    signal it is sent the safe load, and plans are tried with the (one) input capped at it.
 
     Raises `ConfigError` for settings that do not fit each other, the signals or the simulator.
     """
@@ -126,13 +127,15 @@ class Shooting:
             trial = self._trial(situation)
         except InputError as error:
             return Decision(id, situation.now, reason=f"Nothing is changed: {error.message}.")
+        factor, load = self._ceiling(trial, situation) if self._scaled else (1.0, float("nan"))
+        if self._limited(situation):  # from here on the limit is taken to be kept
+            trial = trial.with_input(self._scaled[0], lambda paths: np.minimum(paths, load))
         held = trial.constant([c.nearest(_present(c, situation)) for c in trial.choices])
         starts = np.stack([held, *(trial.constant(corner) for corner in trial.corners())])
         rng = np.random.default_rng((self._seed, abs(situation.now)))
         plan = search(trial.score, trial.choices, starts, self.samples, self.iterations, rng)
         scores = trial.score(np.stack([plan, held]))
-        factor, peak = self._ceiling(trial, plan, situation) if self._scaled else (1.0, float("nan"))
-        return self._decision(id, situation, trial, plan, scores, factor, peak)
+        return self._decision(id, situation, trial, plan, scores, factor, load)
 
     def _trial(self, situation: Situation) -> Trial:
         simulator, belief = situation.simulator, situation.belief
@@ -152,7 +155,6 @@ class Shooting:
         used = [f for f in situation.forecasts if any(n in f.signals for n in free)]
         if free and not used:
             raise InputError(f"there is no forecast of {' or '.join(free)} yet")
-        seed = int(np.random.SeedSequence((self._seed, abs(situation.now))).generate_state(1)[0])
         steps = max(situation.horizon // self._step, 1)
         elapsed = np.arange(steps, dtype=np.int64) * self._step
         times = situation.now + elapsed + self._step
@@ -160,8 +162,10 @@ class Shooting:
         caution = max((self.caution.get(f.name, 0.0) for f in situation.findings if f.open), default=0.0)
         return Trial(
             simulator=simulator,
-            memory=_thinned(simulator, simulator.init(belief, seed), belief.members.shape[1], self.members, seed),
-            inputs=futures(simulator, times, situation.latest, used, self.members, seed, zeros),
+            memory=_thinned(
+                simulator, simulator.init(belief, self._seed), belief.members.shape[1], self.members, self._seed
+            ),
+            inputs=futures(simulator, times, situation.latest, used, self.members, self._seed, zeros),
             step_s=self._step / 1e9,
             block=_block_of(elapsed, self._blocks),
             choices=choices,
@@ -175,45 +179,53 @@ class Shooting:
             used=tuple(f.id for f in used),
         )
 
-    def _ceiling(self, trial: Trial, plan: Floats, situation: Situation) -> tuple[float, float]:
-        """(safe factor, mean peak of the first scaled input)."""
-        peak = float(trial.inputs[:, trial.place(self._scaled[0])].mean(axis=1).max())
+    def _limited(self, situation: Situation) -> bool:
+        """Whether the ceiling is a setpoint that can be sent."""
+        signals = situation.signals
+        return self._limit in signals.names and signals.named(self._limit).role == "controlled"
+
+    def _ceiling(self, trial: Trial, situation: Situation) -> tuple[float, float]:
+        """The largest allowed factor on the mean paths of the scaled inputs, and the peak of the first at that factor."""
+        for name in self._scaled:
+            trial = trial.with_input(name, lambda paths: paths.mean(axis=1, keepdims=True))
+        peak = float(trial.inputs[:, trial.place(self._scaled[0])].max())
         low, high = 0.0, 3.0
         if self._limit in situation.signals.names and peak > 0:
             signal = situation.signals.named(self._limit)
             low = low if signal.low is None else signal.low / peak
             high = high if signal.high is None else signal.high / peak
-        plans = np.stack([plan, *(trial.constant(c) for c in trial.corners() if c)])
+        plans = np.stack([trial.constant(corner) for corner in trial.corners()])
         factors = np.linspace(low, high, FACTORS)
         scores = trial.score(np.repeat(plans, FACTORS, axis=0), self._scaled, np.tile(factors, len(plans)))
         margin = scores.margin.reshape(len(plans), FACTORS).max(axis=0)  # [f], of the safest plan
         broken = np.flatnonzero(~(margin >= 0))
         if not len(broken):
-            return high, peak
+            return high, high * peak
         if (i := int(broken[0])) == 0:
-            return low, peak
+            return low, low * peak
         part = margin[i - 1] / (margin[i - 1] - margin[i]) if np.isfinite(margin[i - 1 : i + 1]).all() else 0.0
-        return float(factors[i - 1] + part * (factors[i] - factors[i - 1])), peak
+        factor = float(factors[i - 1] + part * (factors[i] - factors[i - 1]))
+        return factor, factor * peak
 
     def _decision(
-        self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, peak: float
+        self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, load: float
     ) -> Decision:
         expires = situation.now + self._expires
         commands = [
             Command(f"{id}-{c.name}", c.name, float(v), expires) for c, v in zip(trial.choices, plan[0], strict=True)
         ]
-        expected = {"objective": float(scores.cost[0]), "objective if nothing changed": float(scores.cost[1])}
+        expected = {"objective": float(scores.cost[0]), "objective if held": float(scores.cost[1])}
         rule = " and ".join(c.text for c in self._constraints)
         if rule:
             expected |= {f"chance of {rule}": float(scores.chance[0])}
-            expected |= {f"chance of {rule} if nothing changed": float(scores.chance[1])}
+            expected |= {f"chance of {rule} if held": float(scores.chance[1])}
         refused = []
         if not scores.allowed[0]:
             refused.append(f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken")
         if self._scaled:
-            expected |= {"safe load factor": factor, "safe load": factor * peak}
-            if self._limit in situation.signals.names and situation.signals.named(self._limit).role == "controlled":
-                commands.append(Command(f"{id}-{self._limit}", self._limit, factor * peak, expires))
+            expected |= {"safe load factor": factor, "safe load": load}
+            if self._limited(situation):
+                commands.append(Command(f"{id}-{self._limit}", self._limit, load, expires))
         findings = _relevant(situation, trial, self.caution)
         return Decision(
             id,
@@ -267,12 +279,15 @@ def _reason(
         if abs(value - present) > 1e-9
     ]
     held = [f"{c.name} stays at {value:g}" for c, value in zip(trial.choices, plan[0], strict=True)]
+    before = "with " + ", ".join(
+        f"{c.name} at {c.nearest(p):g}" for c, p in zip(trial.choices, trial.present, strict=True)
+    )
     text = ", ".join(moved or held) or "nothing to control"
     if rule:
         text += f": {rule} holds in {scores.chance[0]:.0%} of futures"
-        text += f" ({scores.chance[1]:.0%} if nothing changed)" if moved else ""
+        text += f" ({scores.chance[1]:.0%} {before})" if moved else ""
     if moved:
-        text += f", cost {scores.cost[0]:.3g} instead of {scores.cost[1]:.3g}"
+        text += f", cost {scores.cost[0]:.3g} ({scores.cost[1]:.3g} {before})"
     if "safe load" in expected:
         text += f"; the highest safe load is {expected['safe load']:.3g}"
     if findings:

@@ -6,8 +6,8 @@ Letters: c controls, b blocks, p plans, m members, t times, u inputs. A plan is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -59,6 +59,12 @@ class Trial:
 
     def place(self, name: str) -> int:
         return list(self.simulator.inputs).index(name)
+
+    def with_input(self, name: str, change: Callable[[Floats], Floats]) -> Trial:
+        """The same trial with the paths [t, m] of one input changed."""
+        inputs = self.inputs.copy()
+        inputs[:, self.place(name)] = change(inputs[:, self.place(name)])
+        return replace(self, inputs=inputs)
 
     def constant(self, values: Sequence[float]) -> Floats:
         """The plan [b, c] that holds these values."""

@@ -71,7 +71,7 @@ class Demand:
             self._works = 0.05 + 0.1 * size
         self._left = max(self._left - 1, 0)
         hour, weekend = seconds % DAY / 3600, (seconds // DAY + 3) % 7 >= 5  # 1970 began on a Thursday
-        shape = 0.60 + 0.34 * _bump(hour, 12.0, 3.8) + 0.28 * _bump(hour, 19.0, 2.4) - 0.06 * _bump(hour, 3.5, 3.0)
+        shape = 0.60 + 0.30 * _bump(hour, 12.0, 3.8) + 0.26 * _bump(hour, 19.0, 2.4) - 0.06 * _bump(hour, 3.5, 3.0)
         wanted = shape * (0.84 if weekend else 1.0) + 0.012 * max(air - 20, 0.0) + 0.008 * max(8 - air, 0.0)
         return wanted + 0.025 * self._slow + 0.006 * self._fast + (self._works if self._left else 0.0)
 

@@ -1,0 +1,211 @@
+"""`gemel demo`: an emulated plant on an embedded broker, and a twin that has never seen it before.
+
+The plant's past is played to the twin first, so that it knows its signals; then both go live, and the scheduled faults
+come. Everything lands in the folder `gemel-demo`: the twin file a person can read and change, and the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_
+import signal
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from gemel.config import load
+from gemel.connectors.broker import Broker
+from gemel.core.clock import Wall, pause, ticks
+from gemel.core.errors import InputError, nearest
+from gemel.core.units import SECOND, duration, spell, stamp
+from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
+from gemel.packs.energy.station import Station
+from gemel.packs.energy.transformer import Plant
+from gemel.serve.board import Board
+from gemel.serve.terminal import progress
+
+FOLDER = Path("gemel-demo")
+DEMOS = ("transformer",)
+PORT = "mqtt://127.0.0.1:1883"  # in the shipped twin file; the demo's broker takes a free port
+
+
+class Past:
+    """The plant's rows before the start, as a source. Its actuators answer only once the plant is live."""
+
+    def __init__(self, plant: Plant, signals: Signals) -> None:
+        self._plant, self._signals = plant, signals
+
+    async def stream(self) -> AsyncIterator[Batch]:
+        fields = {part: place for held in self._signals.at("plant").values() for place, part in held}
+        names = [(place, name) for name, place in fields.items() if name]
+        points = [(i, t, row[n]) for t, row in self._plant.past for i, n in names if n in row]
+        place, time, value = zip(*points, strict=True)
+        yield Batch.of(place, time, value)
+
+    def confirm(self, batch: Batch) -> None:
+        """Nothing to forget."""
+
+    async def send(self, command: Command) -> Ack:
+        return Ack(command.id, "refused", command.expires, "the past cannot be changed")
+
+
+def show(name: str, speed: float, span: str, json: bool) -> None:
+    """Run a demo until Ctrl-C, or for `span`."""
+    if name not in DEMOS:
+        raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
+    if speed <= 0:
+        raise InputError(f"speed {speed:g} must be above 0", "600 is ten plant minutes a second")
+    found = asyncio.run(_show(speed, duration(span) / SECOND if span else None, json))
+    if json:
+        print(json_.dumps(found))
+    else:
+        _summary(found)
+
+
+async def _show(speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / "transformer.toml"
+    for old in FOLDER.glob("transformer.gemel*"):
+        old.unlink()
+    text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
+    began = ticks()
+    async with Broker() as broker:
+        file.write_text(text.replace(PORT, broker.url), encoding="utf-8")
+        now = Wall().now() // (300 * SECOND) * 300 * SECOND
+        plant = Plant(start=_iso(now), history="10d", every="1min")
+        await _learn(plant, file, json)
+        twin = load(file)
+        board = Board("oil")
+        lines = _Lines(plant.start)
+        ready = ticks() - began
+        station = asyncio.create_task(Station(plant, broker.url, "tx1", speed).run())
+        live = asyncio.create_task(twin.live(watch=lambda loop: (board.watch(loop), lines.watch(loop))))  # type: ignore[func-returns-value]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, live.cancel)
+        await _draw(board, lines, live, station, seconds, json)
+        for task in (live, station):
+            task.cancel()
+        await asyncio.gather(live, station, return_exceptions=True)
+        failed = next((t.exception() for t in (live, station) if not t.cancelled() and t.exception()), None)
+        if failed:
+            raise failed
+    return {**lines.summary(), "ready_s": round(ready, 1), "folder": str(FOLDER)}
+
+
+async def _learn(plant: Plant, file: Path, quiet: bool) -> None:
+    """Ten days of the plant's past through the same twin, with few forecasts and no commands."""
+    twin = load(file)
+    twin.mode = "observe"
+    for stage in (twin.forecaster, twin.policy):
+        if stage:
+            stage.every = 6 * 3600 * SECOND
+    twin.connectors = {"plant": Past(plant, twin.signals)}
+    total = round((plant.start - plant.past[0][0]) / duration(twin.every))
+    with progress("ten days of history", quiet) as step:
+        await twin.live(watch=lambda loop: step(loop.state.turns, total, "estimating and forecasting"))
+
+
+async def _draw(
+    board: Board,
+    lines: _Lines,
+    live: asyncio.Task[None],
+    station: asyncio.Task[None],
+    seconds: float | None,
+    json: bool,
+) -> None:
+    console = Console()
+    end = ticks() + seconds if seconds else float("inf")
+    if json or not console.is_terminal:
+        while ticks() < end and not live.done() and not station.done():
+            await pause(0.2)
+            if not json:
+                lines.print(console)
+        return
+    with Live(board.draw(), console=console, screen=True, auto_refresh=False) as screen:
+        while ticks() < end and not live.done() and not station.done():
+            await pause(0.25)
+            screen.update(board.draw(), refresh=True)
+
+
+class _Lines:
+    """What happened since the start, for the summary and for output that is not a terminal."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.findings: dict[str, Finding] = {}
+        self.decisions: list[Decision] = []
+        self.news: list[str] = []
+        self.loop: Any = None
+
+    def watch(self, loop: Any) -> None:
+        self.loop = loop
+        for finding in loop.state.findings:
+            if finding.id not in self.findings:
+                self.findings[finding.id] = finding
+                self.news.append(f"{stamp(loop.state.now)}  found: {finding.name} ({finding.subject}). {finding.text}")
+        decision = loop.state.decision
+        if decision and (not self.decisions or self.decisions[-1].id != decision.id) and decision.time > self.start:
+            last = self.decisions[-1] if self.decisions else None
+            self.decisions.append(decision)
+            if last is None or _setpoints(last) != _setpoints(decision):
+                self.news.append(f"{stamp(decision.time)}  decided: {decision.reason}")
+
+    def print(self, console: Console) -> None:
+        for line in self.news:
+            console.print(line, highlight=False)
+        self.news.clear()
+
+    def summary(self) -> dict[str, Any]:
+        state = self.loop.state if self.loop else None
+        return {
+            "points": state.points if state else 0,
+            "turns": state.turns if state else 0,
+            "acks": dict(state.acks) if state else {},
+            "hours": round((state.now - self.start) / 3600 / SECOND, 2) if state and state.now else 0.0,
+            "findings": [
+                {
+                    "name": f.name,
+                    "subject": f.subject,
+                    "hours": round((f.time - self.start) / 3600 / SECOND, 2),
+                    "text": f.text,
+                }
+                for f in self.findings.values()
+                if f.time > self.start
+            ],
+            "decisions": [
+                {
+                    "hours": round((d.time - self.start) / 3600 / SECOND, 2),
+                    "commands": _setpoints(d),
+                    "reason": d.reason,
+                    "because": list(d.because),
+                }
+                for d in self.decisions
+            ],
+        }
+
+
+def _setpoints(decision: Decision) -> dict[str, float]:
+    return {c.signal: c.value for c in decision.commands}
+
+
+def _summary(found: dict[str, Any]) -> None:
+    console = Console()
+    plant = spell(round(found["hours"] * 3600) // 60 * 60 * SECOND) if found["hours"] > 0.02 else "no time"
+    acks = ", ".join(f"{n} {state}" for state, n in found["acks"].items()) or "none"
+    console.print(
+        f"\n{plant} of plant time: {found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
+    )
+    for finding in found["findings"]:
+        console.print(f"after {finding['hours']:g} h: {finding['name']} ({finding['subject']}): {finding['text']}")
+    file = f"{found['folder']}/transformer.toml"
+    console.print(f"\nnext: gemel forecast {file}", highlight=False)
+    console.print(f"      gemel whatif {file} --set fan=2 --for 12h", highlight=False)
+    console.print(f"      gemel history {file} --last 1d", highlight=False)
+
+
+def _iso(now: int) -> str:
+    return stamp(now, seconds=True).replace(" ", "T")
