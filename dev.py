@@ -4,7 +4,7 @@
     python3 dev.py test             everything CI runs
     python3 dev.py check            the same without the tests that start servers
     python3 dev.py bench NAME       run bench/NAME.py (what follows goes to it, such as --json)
-    python3 dev.py docs             check links and run the examples of README.md and docs/
+    python3 dev.py docs             write the reference of parts, check links, run the examples of README.md and docs/
 
 The first call makes `.venv` and installs the package and what the verb needs, at the versions of constraints.txt. Later
 calls install again only when pyproject.toml, constraints.txt or the extras have changed.
@@ -143,6 +143,9 @@ def check(verb: str) -> int:
         ("tests", others if verb == "test" else [*others, "-m", "not server"]),
     ]
     if verb == "docs":
+        written = subprocess.run([str(PYTHON), "docs/parts.py"], cwd=ROOT, capture_output=True, check=False)
+        if written.returncode == 0:  # else the check says what is wrong
+            (ROOT / "docs" / "parts.md").write_bytes(written.stdout)
         steps = [step for step in steps if step[0] == "docs"]
     broken, passed, failed, skipped = [], 0, 0, 0
     for name, command in steps:

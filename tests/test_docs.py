@@ -103,7 +103,9 @@ def commands() -> dict[str, str]:
 def test_commands_exist(page: Path) -> None:
     """Every `gemel VERB --option` on the page, in a block or in a line, is one the program has."""
     wrong = []
-    for verb, rest in re.findall(r"(?:^|[`$\s])gemel ([a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE):
+    for verb, rest in re.findall(
+        r"(?:^|[`$/] ?)gemel ([a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE
+    ):
         if verb not in commands():
             wrong.append(f"gemel {verb}")
             continue
@@ -136,12 +138,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not wrong, f"{page.name}: {', '.join(wrong)}"
 
 
-def test_every_part_and_every_page_is_told_of() -> None:
-    from gemel.core.registry import WINGS, rows
-
-    parts = (ROOT / "docs" / "parts.md").read_text("utf-8")
-    missing = [f"{wing}: {kind}" for wing in WINGS for kind in rows(wing) if f"`{kind}`" not in parts]
-    assert not missing, f"docs/parts.md does not name {', '.join(missing)}"
+def test_the_index_leads_to_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     lost = [p.name for p in PAGES if p.parent.name == "docs" and p.name != "index.md" and f"({p.name})" not in index]
     assert not lost, f"docs/index.md does not lead to {', '.join(lost)}"
+
+
+def test_the_reference_of_parts_is_fresh() -> None:
+    made = subprocess.run([sys.executable, "docs/parts.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    held = (ROOT / "docs" / "parts.md").read_text("utf-8")
+    assert made.stdout == held, "run: python3 dev.py docs"

@@ -105,7 +105,11 @@ def forecast(
     from gemel.core.codec import jsonable
     from gemel.serve.terminal import print_forecast
 
-    found = _table_forecast(file, horizon) if file.suffix != ".toml" else _load(file).forecast(horizon)
+    if file.suffix == ".toml":
+        with _load(file) as twin:
+            found = twin.forecast(horizon)
+    else:
+        found = _table_forecast(file, horizon)
     names = signal or list(found.signals)
     for name in names:
         found.of(name)
@@ -136,7 +140,8 @@ def whatif(
             raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2") from None
         if not equals:
             raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2")
-    asis, changed = _load(file).whatif(span, **setpoints)
+    with _load(file) as twin:
+        asis, changed = twin.whatif(span, **setpoints)
     if json:
         _print_json({"asis": jsonable(asis), "whatif": jsonable(changed)})
     else:
@@ -157,7 +162,8 @@ def history(
     from gemel.core.codec import jsonable
     from gemel.serve.terminal import print_history, write_csv
 
-    frame = _load(file).history(signal, last, every=every or None, native=False)
+    with _load(file) as twin:
+        frame = twin.history(signal, last, every=every or None, native=False)
     if csv:
         write_csv(frame, csv)
         _answer(
@@ -175,11 +181,10 @@ def doctor(file: File, json: Json = False) -> None:
     """Is the twin well? Reads its file, asks the running one or opens its store, and says what to mend."""
     from gemel.serve.terminal import print_doctor
 
-    twin = _load(file)
-    found = twin.status()
-    found["findings"] = [
-        {"name": f.name, "subject": f.subject, "since": f.start, "text": f.text} for f in twin.findings()
-    ]
+    with _load(file) as twin:
+        found = twin.status()
+        findings = twin.findings()
+    found["findings"] = [{"name": f.name, "subject": f.subject, "since": f.start, "text": f.text} for f in findings]
     if json:
         _print_json(found)
     else:

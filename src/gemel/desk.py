@@ -52,9 +52,9 @@ class Desk:
         names = list(signals or self.twin.signals.names)
         for name in names:
             self.twin.signals.place(name)
-        newest = self._newest()
-        stop = newest if end is None else instant(end)
-        begin = stop - duration(last) + 1 if last else (0 if start is None else instant(start))
+        span = duration(last) if last else None
+        stop = self._newest() if end is None else instant(end)
+        begin = stop - span + 1 if span else (0 if start is None else instant(start))
         return self.twin.store.window(names, begin, stop, every=duration(every) if every else None)
 
     def forecast(self, horizon: str | None = None) -> Forecast:
@@ -77,8 +77,8 @@ class Desk:
         """Rollouts from the current belief: as things stand, and with the setpoints held."""
         setpoints = setpoints or {}
         simulator = self.twin.simulator
-        situation = self._situation()
-        if simulator is None or situation.belief is None:
+        situation = self._situation() if simulator else None
+        if simulator is None or situation is None or situation.belief is None:
             raise InputError(
                 f"twin '{self.twin.name}' has no belief to start from",
                 "it needs a simulator, an estimator and telemetry",
@@ -122,13 +122,13 @@ class Desk:
 
     async def approve(self, id: str) -> Decision:
         """Send a proposal after all, if it is still allowed now."""
-        loop = self._running()
-        checked = allowed(self._proposed(id), loop.situation(loop.setting.clock.now()))
-        if not checked.commands:
-            expired = replace(checked, status="expired")
+        loop, decision = self._running(), self._proposed(id)
+        now = loop.setting.clock.now()
+        if any(c.expires <= now for c in decision.commands):
+            expired = replace(decision, status="expired")
             self.twin.store.record(expired)
             return expired
-        sent = replace(checked, status="sent")
+        sent = replace(allowed(decision, loop.situation(now)), status="sent")
         await loop.send(sent)
         return sent
 
@@ -164,7 +164,7 @@ class Desk:
 
     def _newest(self) -> int:
         found = self.twin.store.latest(self.twin.signals.names)
-        if not len(found):
+        if not len(found) or not found.time[0]:
             raise InputError(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
         return int(found.time[0])
 

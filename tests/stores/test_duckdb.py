@@ -40,7 +40,7 @@ rng = np.random.default_rng(seed)
 store = Duckdb(path)
 store.open(Signals([Signal("oil"), Signal("load")]))
 while True:
-    n = int(rng.choice([1, 20, 60_000], p=[0.3, 0.3, 0.4]))
+    n = int(rng.choice([1, 20, 30_000], p=[0.5, 0.4, 0.1]))
     stamps = np.arange(start, start + n)
     store.append(Batch.of(stamps % 2, stamps, stamps), [Decision(str(start), start)])
     start += n
@@ -54,8 +54,8 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for round in range(10):
         child = _python(WRITER, path, start, round)
-        assert child.stdout and child.stderr
-        for _ in range(int(rng.integers(1, 8))):
+        assert child.stdout
+        for _ in range(int(rng.integers(1, 12))):
             start = int(child.stdout.readline())
         child.send_signal(signal.SIGKILL)  # while it is in one of the next appends
         rest, errors = child.communicate()

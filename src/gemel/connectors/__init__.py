@@ -2,4 +2,5 @@
 
 PARTS: dict[str, str] = {
     "replay": "gemel.connectors.replay:Replay",
+    "transformer": "gemel.packs.energy.transformer:Plant",
 }

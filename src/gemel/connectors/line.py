@@ -205,7 +205,7 @@ class Line:
             self._tick.cancel()
         if not self._answer.done():
             self._answer.set_result(str(reason))
-        elif not self._closed:
+        elif self.up:
             self._closed = True
             self._lost(str(reason))
 

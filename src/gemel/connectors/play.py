@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -208,8 +209,21 @@ class _Publisher:
 
     def serve(self, seconds: float) -> None:
         """Let the connection work until something happens, at most so long."""
-        if self._client.loop(seconds) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        if not self._work(seconds):
             self._return()
+
+    def _work(self, seconds: float) -> bool:
+        """One look at the socket; whether it is still there. (`Client.loop` also wakes itself, a system call a message.)"""
+        line: Any = self._client.socket()
+        if line is None:
+            return False
+        waiting = line.pending() if hasattr(line, "pending") else 0  # bytes that TLS has already taken off the socket
+        readable, writable, _ = select.select(
+            [line], [line] if self._client.want_write() else [], [], 0.0 if waiting else seconds
+        )
+        done = [self._client.loop_read()] if readable or waiting else []
+        done += [self._client.loop_write()] if writable else []
+        return not any(done) and self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _return(self) -> None:
         self.losses += 1
@@ -234,7 +248,7 @@ class _Publisher:
     def _await_connection(self) -> None:
         until = ticks() + 10.0
         while not self._connected and not self._refused and ticks() < until:
-            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._refused:
+            if not self._work(0.1) and not self._refused:
                 raise ConnectorError(f"the broker {self._url} closed the connection")
         if not self._connected:
             said = self._refused or "no answer within 10 s"

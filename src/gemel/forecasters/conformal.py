@@ -15,9 +15,9 @@ import numpy as np
 
 from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
-from gemel.core.values import DECILES, Floats, Float32s, Forecast, Frame
+from gemel.core.values import DECILES, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import check, spacing
-from gemel.forecasters.member import bind, memories, member, remember, teach
+from gemel.forecasters.member import bind, member, memories, remember, teach
 from gemel.forecasters.pending import Pending, Steps, practise, smooth
 from gemel.loop.acquire import Setting
 from gemel.loop.forecast import Forecaster

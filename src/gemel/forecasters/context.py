@@ -127,7 +127,8 @@ def detrended(values: Floats) -> Floats:
     """Columns less their straight line."""
     x = np.arange(len(values)) - (len(values) - 1) / 2
     slope = (x @ (values - values.mean(axis=0))) / max(float(x @ x), 1.0)
-    return values - x[:, None] * slope
+    rest: Floats = values - x[:, None] * slope
+    return rest
 
 
 def seasonal(rho: Floats, m: int, t: int) -> bool:

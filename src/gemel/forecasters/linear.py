@@ -16,7 +16,7 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import duration
-from gemel.core.values import DECILES, Bools, Floats, Float32s, Forecast, Frame
+from gemel.core.values import DECILES, Bools, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, bell, check, deviation, filled, spacing
 
 _RIDGE = np.array([0.01, 0.1, 1.0, 10.0])  # as a share of the mean eigenvalue of G

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gemel.core.values import BAD, Floats, Float32s, Frame
+from gemel.core.values import BAD, Float32s, Floats, Frame
 
 Steps = npt.NDArray[np.int64]
 _MOST = 8  # waiting at a time: of forecasts issued more often, some do not wait

@@ -14,9 +14,9 @@ import numpy as np
 
 from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
-from gemel.core.values import DECILES, Floats, Float32s, Forecast, Frame
+from gemel.core.values import DECILES, Bools, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, check, spacing
-from gemel.forecasters.member import bind, memories, member, remember, teach
+from gemel.forecasters.member import bind, member, memories, remember, teach
 from gemel.forecasters.pending import Pending, Steps, practise, smooth
 from gemel.forecasters.score import pinball
 from gemel.loop.acquire import Setting
@@ -34,7 +34,8 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 class Pool:
     """The weighted mean of its members' quantiles.
 
-    members: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); all the classical ones if not given.
+    members: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); by default the four
+    classical ones: naive, seasonal_naive, theta, linear.
     backtest: forecasts practised within the context at the very first call, to weigh the members before anything came
     true; after that the weights follow what was issued and came true.
     sharpness: a member whose pinball loss is twice the best one's weighs 2 ** -sharpness of it; 0 weighs all alike.
@@ -75,7 +76,7 @@ class Pool:
             self._begin(context.signals, levels)
             practise(context, horizon, self.backtest, self._practise)
         values = self._issue(context, horizon, known)
-        there = np.isfinite(values).all(axis=3)
+        there: Bools = np.asarray(np.isfinite(values).all(axis=3))
         weights = self.weights(horizon) * there
         weights /= np.maximum(weights.sum(axis=0), 1e-300)
         mixed = np.einsum("ksh,kshq->shq", weights, np.where(there[..., None], values, 0.0))
@@ -88,8 +89,9 @@ class Pool:
         loss = smooth(self._loss)[:, :, :horizon]
         best = loss.min(axis=0)
         share = np.where(best > 0, best / np.where(loss > 0, loss, 1.0), loss <= best)
-        weights: Floats = share**self.sharpness
-        return weights / weights.sum(axis=0)
+        power = share**self.sharpness
+        weights: Floats = power / power.sum(axis=0)
+        return weights
 
     def learn(self, frame: Frame) -> None:
         """Score every member on what came true."""

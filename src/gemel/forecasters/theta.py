@@ -1,6 +1,6 @@
 """The Theta method: simple exponential smoothing with half the trend, on seasonally adjusted values.
 
-Letters: a smoothing constant, l level, b slope of the straight line through the context, m steps of a season,
+Letters: a smoothing constant, b slope of the straight line through the context, m steps of a season,
 t rows, s signals, k smoothing constants tried.
 Sources: Assimakopoulos and Nikolopoulos 2000, Int. J. Forecasting 16; Hyndman and Billah 2003, Int. J. Forecasting 19
 (the form used here); classical decomposition and the seasonality test as in the M3 and M4 competitions.
@@ -93,20 +93,20 @@ def _smooth(y: Floats, horizon: int) -> tuple[Floats, Floats]:
     level, error = _levels(y)  # [k, s], [k, s]
     best = np.argmin(np.nan_to_num(error, nan=np.inf), axis=0)
     pick = (best, np.arange(s))
-    a, l = _CONSTANTS[best], level[pick]
+    a, last = _CONSTANTS[best], level[pick]
     ahead = np.arange(horizon)
     drift = 0.5 * b[:, None] * (ahead + ((1.0 - (1.0 - a) ** t) / a)[:, None])
     rms = np.sqrt(error[pick])[None] if t > 1 else np.full((1, s), np.nan)
     sigma = deviation(rms, y[-1])
-    return l[:, None] + drift, sigma[:, None] * np.sqrt(1.0 + ahead * (a**2)[:, None])
+    return last[:, None] + drift, sigma[:, None] * np.sqrt(1.0 + ahead * (a**2)[:, None])
 
 
 def _levels(y: Floats) -> tuple[Floats, Floats]:
     """The last level and the mean squared one-step error of every smoothing constant, [k, s] each.
 
-    The recursion l += a (y - l) runs in blocks: within a block all levels are one triangular product.
+    The recursion level += a (y - level) runs in blocks: within a block all levels are one triangular product.
     """
-    t, s = y.shape
+    t = len(y)
     a = _CONSTANTS[:, None]
     n = min(_BLOCK, t)
     lag = np.arange(n)[:, None] - np.arange(n)

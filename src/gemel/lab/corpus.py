@@ -53,17 +53,14 @@ class Windows:
 
 
 class Pool:
-    """Real series in one long column."""
+    """Real series at one rate, in one long column."""
 
     def __init__(self, series: Sequence[Float32s], power: float, device: str = "cpu") -> None:
         self.values = torch.tensor(np.concatenate(series), dtype=torch.float32, device=device)
         self.lengths = torch.tensor([len(y) for y in series], device=device)
         self.starts = self.lengths.cumsum(0) - self.lengths
         self.chance = self.lengths.float() ** power
-
-    def longest(self) -> int:
-        """Points of the longest series."""
-        return int(self.lengths.max())
+        self.longest = max(len(y) for y in series)
 
     def rows(self, draw: Draw, n: int, length: int) -> Tensor:
         """n pieces [n, length], at least half of each inside its series and NaN before it."""
@@ -76,12 +73,27 @@ class Pool:
         return torch.where(at >= 0, self.values[start[:, None] + at.clamp(min=0)], torch.nan)
 
 
+def thinned(y: Float32s, rate: int) -> Float32s:
+    """Means of `rate` neighbours; NaN where more than half of them are missing."""
+    if rate == 1:
+        return y
+    x = y[: len(y) // rate * rate].reshape(-1, rate)
+    held = np.isfinite(x)
+    few = held.sum(1) * 2 < rate
+    mean = np.where(held, x, 0).sum(1, dtype=np.float64) / np.maximum(held.sum(1), 1)
+    return np.where(few, np.nan, mean).astype(np.float32)
+
+
 class Corpus:
     """`windows(step)` for every step of a run."""
 
     def __init__(self, mixture: Mixture, series: Sequence[Float32s] = (), device: str = "cpu") -> None:
         self.mixture, self.device = mixture, device
-        self.pool = Pool(series, mixture.power, device) if series else None
+        self.pools: dict[int, Pool] = {}
+        for rate in sorted(set(mixture.rates)) if series else ():
+            slower = [x for y in series if len(x := thinned(y, rate)) >= 3 * mixture.patch]
+            if slower:
+                self.pools[rate] = Pool(slower, mixture.power, device)
         self.rows, self.filled = torch.empty(0), -1
 
     def windows(self, step: int) -> Windows:
@@ -107,21 +119,15 @@ class Corpus:
     def _part(self, draw: Draw, n: int, length: int) -> Tensor:
         """n rows of one source at one rate, [n, length], NaN where missing."""
         m = self.mixture
-        if self.pool is not None and float(draw.uniform(0, 1, 1)) < m.real:
-            fits = [r for r in m.rates if r * length <= 2 * self.pool.longest()]
-            rate = fits[int(draw.whole(0, len(fits), 1))] if fits else 1
-            x = self.pool.rows(draw, n, rate * length)
-        else:
-            fits = [r for r in m.thin if r * length <= m.row]
-            rate = fits[int(draw.whole(0, len(fits), 1))]
-            start = draw.whole(0, m.row - rate * length + 1, n, 1)
-            at = start + torch.arange(rate * length, device=self.device)
-            x = self.rows[draw.whole(0, len(self.rows), n, 1), at]
-        if rate == 1:
-            return x
-        x = x.view(n, length, rate)
-        few = torch.isfinite(x).float().mean(-1) < 0.5
-        return torch.where(few, torch.nan, x.nanmean(-1))
+        if self.pools and float(draw.uniform(0, 1, 1)) < m.real:
+            fits = [r for r in m.rates if r in self.pools and length <= 2 * self.pools[r].longest]
+            if fits:
+                return self.pools[fits[int(draw.whole(0, len(fits), 1))]].rows(draw, n, length)
+        fits = [r for r in m.thin if r * length <= m.row]
+        rate = fits[int(draw.whole(0, len(fits), 1))]
+        start = draw.whole(0, m.row - rate * length + 1, n, 1)
+        at = start + torch.arange(rate * length, device=self.device)
+        return self.rows[draw.whole(0, len(self.rows), n, 1), at].view(n, length, rate).mean(-1)
 
 
 def centred(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,16 +74,14 @@ def _trouble(command: Command, situation: Situation) -> str:
 
 
 def _slewed(command: Command, situation: Situation, refused: list[str]) -> Command:
-    slew = situation.signals.named(command.signal).slew
-    last = situation.latest.get(command.signal, float("nan"))
-    if slew is None or last != last:
+    signal = situation.signals.named(command.signal)
+    last = situation.latest.get(command.signal, math.nan)
+    if signal.slew is None or not signal.within(last):  # from outside its limits the way back in is not slowed
         return command
-    most = slew * situation.every / 1e9
+    most = signal.slew * situation.every / 1e9
     step = command.value - last
     if abs(step) <= most * (1 + 1e-9):
         return command
-    value = last + (most if step > 0 else -most)
-    refused.append(
-        f"{command.signal} = {command.value:g}: a step of {step:g} exceeds the slew limit, {value:g} is sent"
-    )
+    value = last + math.copysign(most, step)
+    refused.append(f"{signal.name} = {command.value:g}: a step of {step:g} exceeds the slew limit, {value:g} is sent")
     return replace(command, value=value)

@@ -185,7 +185,7 @@ class Shooting:
         return self._limit in signals.names and signals.named(self._limit).role == "controlled"
 
     def _ceiling(self, trial: Trial, situation: Situation) -> tuple[float, float]:
-        """The largest allowed factor on the mean paths of the scaled inputs, and the peak of the first at that factor."""
+        """The largest allowed factor on the mean paths of the scaled inputs, and the peak of the first one at it."""
         for name in self._scaled:
             trial = trial.with_input(name, lambda paths: paths.mean(axis=1, keepdims=True))
         peak = float(trial.inputs[:, trial.place(self._scaled[0])].max())

@@ -80,7 +80,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
 def transfer(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A bar a file, for downloads."""
     console = Console(stderr=True)
-    if quiet:
+    if quiet or not console.is_terminal:
         yield lambda *_: None
         return
     with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console) as bar:

@@ -279,7 +279,7 @@ class Duckdb:
             query = """SELECT body FROM snapshots
                 WHERE $1 = 'snapshot' AND time BETWEEN $2 AND $3 ORDER BY time DESC, id DESC"""
         with self._lock:
-            bounds = (NEVER if start is None else start, FOREVER if end is None else end)
+            bounds = (NEVER if start is None else int(start), FOREVER if end is None else int(end))
             rows = self._ask(f"{query} LIMIT $4", kind, *bounds, 2**62 if last is None else last).fetchall()
         return [codec.decode(body) for (body,) in reversed(rows)]
 
@@ -317,7 +317,7 @@ class Duckdb:
     def between(self, signals: Sequence[int], start: int, end: int) -> Columns:
         """For `Tail`: points of these signals by number, in arrival order."""
         chosen = "" if len(signals) >= len(self._numbers) else f" AND signal IN ({', '.join(map(str, signals))})"
-        return self._columns(f"WHERE time BETWEEN $1 AND $2{chosen}", start, end)
+        return self._columns(f"WHERE time BETWEEN $1 AND $2{chosen}", int(start), int(end))
 
     def sharing(self, signal: Ints, time: Times) -> Columns:
         """For `Tail`: points that have the (signal, time) of one of these."""

@@ -157,7 +157,7 @@ class Tail:
         self._latest.put(better.signal, better)
         revoked = last.signal[~fine & (last.time == self._latest.time[last.signal])]
         if len(revoked):  # the newest usable value was revised to a bad one: the one before it is the newest now
-            self._latest.time[revoked] = NEVER
+            self._latest.put(revoked, Columns.none(len(revoked)))
             found = self._before(revoked.tolist(), FOREVER)
             self._latest.put(found.signal, found)
 

@@ -1,0 +1,70 @@
+"""A two-sided CUSUM chart that finds its own threshold from the stream it watches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+FLOOR = 2.0  # peaks above this shape the threshold
+# Excursions above FLOOR per step, and how far they go beyond it on average, of white standard normal residuals at
+# slack 0.5 (asymptotically exp(-2 slack h), Siegmund 1985); they count as if they had been seen for BELIEVED steps.
+RATE, EXCESS, BELIEVED = 0.025, 1.0, 400.0
+MEMORY = 8000.0  # steps after which what was seen has faded to 1/e
+LIMIT = 6.0  # one reading counts at most this much
+
+
+@dataclass(slots=True)
+class Chart:
+    """Cumulative sums of a standardised residual, upwards and downwards (Page 1954).
+
+    Excursions of the sums are counted as they come; their peaks have an exponential tail, whose rate and length give
+    the threshold that would be passed `alarms` times in so many steps. What the stream really is (autocorrelated,
+    heavy-tailed, badly scaled) is therefore in the threshold.
+    """
+
+    slack: float = 0.5
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    peaks: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    starts: list[int] = field(default_factory=lambda: [0, 0])
+    steps: float = BELIEVED
+    squares: float = BELIEVED
+    excursions: float = 2 * BELIEVED * RATE
+    excess: float = 2 * BELIEVED * RATE * EXCESS
+    sd: float = 1.0  # of the last innovation as predicted, in the signal's unit
+
+    def update(self, residual: float, sd: float, time: int, learn: bool) -> None:
+        """One residual and its predicted standard deviation."""
+        self.sd = sd
+        z = max(min(residual / sd, LIMIT), -LIMIT)
+        if learn:
+            fade = math.exp(-1.0 / MEMORY)
+            self.squares = fade * self.squares + min(z * z, 9.0)
+            self.steps = fade * self.steps + 1.0
+            self.excursions *= fade
+            self.excess *= fade
+        z /= max(math.sqrt(self.squares / self.steps), 0.5)
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            if self.sums[side] == 0.0:
+                self.starts[side] = time
+            self.sums[side] = max(0.0, self.sums[side] + sign * z - self.slack)
+            self.peaks[side] = max(self.peaks[side], self.sums[side])
+            if self.sums[side] == 0.0:
+                if learn:
+                    self._end(self.peaks[side])
+                self.peaks[side] = 0.0
+
+    def threshold(self, alarms: float) -> float:
+        """The height that is passed `alarms` times a step on either side."""
+        rate = self.excursions / (2.0 * self.steps)
+        return FLOOR + max(self.excess / self.excursions, 0.5) * max(math.log(rate / alarms), 1.0)
+
+    def reset(self, learned: float = 0.0) -> None:
+        """Both sums to zero; `learned` is a peak that turned out to be nothing, or to be over."""
+        if learned:
+            self._end(learned)
+        self.sums, self.peaks = [0.0, 0.0], [0.0, 0.0]
+
+    def _end(self, peak: float) -> None:
+        if peak > FLOOR:
+            self.excursions += 1.0
+            self.excess += peak - FLOOR

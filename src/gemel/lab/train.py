@@ -1,0 +1,193 @@
+"""Pre-training: one loop, resumable to the step.
+
+    python -m gemel.lab.train --folder runs/foundation --pool pool.parquet --budget 3h
+
+The rate of learning warms up, stays, and falls to zero over the last part of the run (warm-up, stable, decay:
+arXiv 2405.18392). With `steps` the fall begins at a step; with a budget it begins when the stable part of the time
+is used up, and the step is remembered. `stable.pt` is the state just before the fall: a later run with a larger
+budget starts from it, so runs add up. Weights that are shipped are an average over the last steps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+import torch
+from torch import Tensor, nn
+
+from gemel.core.errors import ConfigError
+from gemel.core.values import Float32s
+from gemel.lab.corpus import Corpus, Mixture, Windows
+from gemel.lab.network import CLAMP, Network, Shape, pinball, running_scale, scale
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a run is made from; the card holds it."""
+
+    shape: Shape = field(default_factory=Shape)
+    mixture: Mixture = field(default_factory=Mixture)
+    steps: int = 0  # 0: as many as the budget allows
+    rate: float = 2e-3
+    warm: int = 200  # steps of warm-up
+    decay: float = 0.3  # part of the steps over which the rate falls to zero
+    weight_decay: float = 0.05
+    average: float = 0.998  # averaged weights keep this much a step
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """Where a run is, beside weights and optimisers."""
+
+    step: int = 0
+    seconds: float = 0.0
+    fall: int = 0  # step at which the rate begins to fall; 0 while unknown
+    log: list[tuple[int, float]] = field(default_factory=list)  # (step, mean loss since the last entry)
+
+
+class Run:
+    """Network, averaged weights, optimisers and state of one run, and their file."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.network = Network(recipe.shape).to(device)
+        matrices = [p for n, p in self.network.named_parameters() if p.ndim == 2 and n.startswith(("time", "across"))]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in self.network.parameters() if id(p) not in chosen]
+        wear, r = recipe.weight_decay, recipe.rate
+        self.optimisers: list[torch.optim.Optimizer] = [
+            # Muon's steps have the size of AdamW's (arXiv 2502.16982), so both share one rate
+            torch.optim.Muon(matrices, lr=r, weight_decay=wear, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=r, weight_decay=wear, betas=(0.9, 0.95), fused=True),
+        ]
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.state = State()
+
+    def save(self, name: str = "checkpoint.pt") -> None:
+        """Write everything; a crash while writing leaves the file before it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole = {
+            "recipe": asdict(self.recipe),
+            "state": asdict(self.state),
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+        }
+        torch.save(whole, self.folder / f"{name}.new")
+        os.replace(self.folder / f"{name}.new", self.folder / name)
+
+    def load(self, name: str = "checkpoint.pt") -> bool:
+        """Go on from a file of this run; `False` when there is none, `ConfigError` when its recipe is another one."""
+        path = self.folder / name
+        if not path.exists():
+            return False
+        whole = torch.load(path, map_location=self.device, weights_only=True)
+        if whole["recipe"]["shape"] != asdict(self.recipe.shape):
+            raise ConfigError([f"{path} holds a network of another shape"], "choose another folder for this recipe")
+        self.network.load_state_dict(whole["network"])
+        self.average = whole["average"]
+        for optimiser, held in zip(self.optimisers, whole["optimisers"], strict=True):
+            optimiser.load_state_dict(held)
+        self.state = State(**whole["state"])
+        return True
+
+    def averaged(self) -> Network:
+        """The network with the averaged weights."""
+        network = Network(self.recipe.shape).to(self.device)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+
+def pretrain(
+    recipe: Recipe,
+    folder: str | Path,
+    series: Sequence[Float32s] = (),
+    *,
+    budget_s: float = 0.0,
+    device: str = "cpu",
+    fast: bool = False,
+    save_s: float = 180.0,
+    tell: Callable[[str], None] = print,
+) -> Run:
+    """Train, or go on training, until the steps of the recipe or the budget (seconds, earlier parts of the run counted
+    in) are used up. `series` is the real pool; `fast` compiles the network (for a GPU)."""
+    if not recipe.steps and not budget_s:
+        raise ConfigError(["a run needs an end"], "give the recipe steps, or the run a budget")
+    run = Run(recipe, Path(folder), device)
+    tell("resumed" if run.load() else "new run")
+    corpus, state = Corpus(recipe.mixture, series, device), run.state
+    learn = torch.compile(loss_of, dynamic=False) if fast else loss_of
+    before, since, saved = state.seconds, time.perf_counter(), time.perf_counter()
+    losses: list[Tensor] = []
+    parameters = list(run.network.parameters())
+    while True:
+        state.seconds = before + time.perf_counter() - since
+        if not state.fall and (at := fall(recipe, state, budget_s)):
+            state.fall = at
+            run.save("stable.pt")
+        if state.fall and state.step >= end(recipe, state):
+            break
+        loss = learn(run.network, corpus.windows(state.step))
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimiser in run.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate * strength(recipe, state)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        state.step += 1
+        keep = min(recipe.average, 1 - 1 / (state.step + 1))  # a short run averages over what there is
+        with torch.no_grad():
+            torch._foreach_lerp_(list(run.average.values()), list(run.network.state_dict().values()), 1 - keep)
+        losses.append(loss.detach())
+        if len(losses) == 50:
+            state.log.append((state.step, float(torch.stack(losses).mean())))
+            losses = []
+            pace = state.step / max(state.seconds, 1e-9)
+            tell(f"step {state.step}  loss {state.log[-1][1]:.4f}  {pace * recipe.mixture.tokens:.0f} patches/s")
+        if time.perf_counter() - saved > save_s:
+            run.save()
+            saved = time.perf_counter()
+    run.save()
+    return run
+
+
+def loss_of(network: Network, windows: Windows) -> Tensor:
+    """Mean pinball loss, in scaled space, of every next patch of every window, hidden or not."""
+    inside = windows.seen * (1 - windows.hidden)
+    with torch.no_grad():
+        scaled, mean, deviation = running_scale(windows.values[:, :, :-1], inside[:, :, :-1])
+        target = scale(windows.values[:, :, 1:], mean[..., None], deviation[..., None])
+        enough = inside[:, :, :-1].sum(-1, keepdim=True).cumsum(2) >= 8  # points seen so far
+        weight = windows.seen[:, :, 1:] * enough
+    with torch.autocast(windows.values.device.type, torch.bfloat16):
+        answer = network.answer(network.hidden(scaled, inside[:, :, :-1]))
+    levels = torch.tensor(network.shape.levels, device=target.device)
+    return pinball(answer.float(), target.clamp(-CLAMP, CLAMP), weight, levels)
+
+
+def fall(recipe: Recipe, state: State, budget_s: float) -> int:
+    """The step at which the rate begins to fall, once that is known; else 0."""
+    if recipe.steps:
+        return max(1, round(recipe.steps * (1 - recipe.decay)))
+    return max(1, state.step) if state.seconds >= budget_s * (1 - recipe.decay) else 0
+
+
+def end(recipe: Recipe, state: State) -> int:
+    """The last step, once the fall has begun."""
+    return recipe.steps or round(state.fall / (1 - recipe.decay))
+
+
+def strength(recipe: Recipe, state: State) -> float:
+    """The rate at this step as a part of the largest."""
+    warm = min(1.0, (state.step + 1) / recipe.warm)
+    if not state.fall or state.step < state.fall:
+        return warm
+    return warm * (end(recipe, state) - state.step) / max(1, end(recipe, state) - state.fall)
