@@ -60,7 +60,8 @@ def measure(bench: Bench, folder: Path, points: int, count: int) -> None:
     goal = GOALS.get(points, "")
     bench.figure(f"append_{points}", speed, "points/s", goal=goal, peer=("raw columns + fsync", limit))
     bench.figure(f"commit_{points}", seconds["store"] / count * 1e3, "ms")
-    bench.figure(f"size_{points}", path.stat().st_size / stored, "bytes/point", peer=("raw columns", 29.0))
+    if points == max(ROWS):
+        bench.figure("size", path.stat().st_size / stored, "bytes/point", peer=("raw columns", 29.0))
 
 
 if __name__ == "__main__":

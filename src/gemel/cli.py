@@ -40,7 +40,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Watch a twin live: an emulated power transformer, its faults, and what the twin does about them."""
-    from gemel.serve.show import show
+    from gemel.demo import show
 
     show(name, speed, span, json)
 

@@ -1,6 +1,7 @@
 """The twin file. The constructor is the schema: a key of a part is an argument of its class, by the same name.
 
-`load` reads TOML into a `Twin`, and `dump` writes one back. All problems of a file are reported together, each with its place. Secrets are named by environment variable only (`password_env`).
+`load` reads TOML into a `Twin`, and `dump` writes one back. All problems of a file are reported together, each with its
+place. Secrets are named by environment variable only (`password_env`).
 """
 
 from __future__ import annotations

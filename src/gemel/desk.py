@@ -6,20 +6,35 @@ import asyncio
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gemel.core.errors import InputError, nearest
 from gemel.core.units import duration, instant
-from gemel.core.values import Decision, Finding, Forecast, Frame
+from gemel.core.values import Decision, Finding, Forecast, Frame, Signals
+from gemel.loop.acquire import Setting
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
-from gemel.loop.simulate import ahead
-from gemel.loop.stages import LEVELS
+from gemel.loop.simulate import Simulator, ahead
+from gemel.loop.stages import LEVELS, Stages
 
-if TYPE_CHECKING:
-    from gemel.twin import Twin
+
+class Owner(Protocol):
+    """What the desk needs of a twin."""
+
+    name: str
+    signals: Signals
+    mode: str
+    store: Any
+    simulator: Simulator | None
+
+    def setting(self) -> Setting:
+        """What its parts may know."""
+
+    def stages(self) -> Stages:
+        """Its thinking parts."""
+
 
 OPEN = ("history", "forecast", "whatif", "findings", "decisions", "decide", "approve", "reject", "status")
 """What may be asked through the socket."""
@@ -28,7 +43,7 @@ OPEN = ("history", "forecast", "whatif", "findings", "decisions", "decide", "app
 class Desk:
     """Reads the store of `twin`, and its running `loop` when there is one."""
 
-    def __init__(self, twin: Twin) -> None:
+    def __init__(self, twin: Owner) -> None:
         self.twin = twin
         self.loop: Loop | None = None
         self._own: Loop | None = None
@@ -68,7 +83,7 @@ class Desk:
         side.forecaster = replace(stages.forecaster, part=copy.deepcopy(stages.forecaster.part))
         found = side.forecast(replace(self._situation(), horizon=setting.horizon))
         if not found:
-            raise InputError("; ".join(side.trouble) or "the forecaster had no answer")
+            raise InputError("; ".join(side.attempts.trouble) or "the forecaster had no answer")
         return found[0]
 
     def whatif(

@@ -1,8 +1,8 @@
 """Report: how good the forecasts were, read from the store after the fact.
 
 Each forecaster (the pool, its members, the physics) is scored on one signal over the last part of the run, on the very
-same instants. MASE is scaled by the in-sample seasonal-naive error (Hyndman and Koehler 2006), CRPS is the mean over the
-deciles of twice the pinball loss, divided by the mean absolute value; coverage is that of the 10-90 % band.
+same instants. MASE is scaled by the in-sample seasonal-naive error (Hyndman and Koehler 2006), CRPS is the mean over
+the deciles of twice the pinball loss over the mean absolute value; coverage is that of the 10-90 % band.
 """
 
 from __future__ import annotations

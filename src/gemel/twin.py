@@ -32,8 +32,8 @@ class Twin:
     horizon: how far it looks ahead. connectors: name -> part; a signal's address starts with such a name. transforms:
     clean the telemetry, in order. store: where history is kept (default: `NAME.gemel` beside the twin file).
     simulator, estimator, forecaster, detectors, policy: the thinking parts, plain or as `Stage(part, every="1h")`.
-    clock: of its turns (default `Wall()`). mode: `observe` (thinks only), `advise` (proposes), `auto` (acts). seed: of all
-    randomness. folder: where relative paths start.
+    clock: of its turns (default `Wall()`). mode: `observe` (thinks only), `advise` (proposes), `auto` (acts). seed: of
+    all randomness. folder: where relative paths start.
 
     Raises `ConfigError` with every problem at once.
     """

@@ -25,8 +25,7 @@ from gemel.core.errors import ConfigError
 from gemel.core.units import SECOND
 from gemel.core.values import Ack, Batch, Command, Signal, Signals
 from gemel.loop.acquire import Setting
-from gemel.testing.actuator import check_actuator
-from gemel.testing.source import check_source
+from gemel.testing import check_actuator, check_source
 from servers import Mosquitto
 
 pytestmark = pytest.mark.server
@@ -251,6 +250,24 @@ def test_tls_with_user_and_password(tmp_path: Path, mosquitto_installed: None, m
         asyncio.run(run())
     finally:
         server.stop()
+
+
+def test_a_flood_at_qos_0_waits_in_tcp_and_not_in_memory(mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemel.connectors.mqtt._POINTS", 40)
+
+    async def run() -> None:
+        mqtt = bound(mosquitto.url, qos=0)
+        async with streaming(mqtt) as take:
+            asking = asyncio.create_task(take(7))
+            await connected(mqtt)
+            await say(mosquitto, "site/row", *rows(1))
+            await asking
+            await say(mosquitto, "site/row", *rows(300, first=1))
+            await asyncio.sleep(0.1)
+            assert len(mqtt._messages) == 10  # of 1 + 7 points
+            assert stamps(await take(2100)) == list(range(1, 301))
+
+    asyncio.run(run())
 
 
 def test_malformed_messages_are_told_and_acknowledged(mosquitto: Mosquitto) -> None:

@@ -16,7 +16,7 @@ from gemel.core.values import DECILES, Belief, Decision, Finding, Floats, Foreca
 from gemel.loop.acquire import Setting
 from gemel.loop.decide import Situation
 from gemel.policies.shooting import Shooting
-from gemel.testing.policy import check_policy
+from gemel.testing import check_policy
 
 HOUR = duration("1h")
 NOW = 480_000 * HOUR
@@ -120,18 +120,15 @@ def test_a_linear_quadratic_problem_reaches_the_closed_form_optimum() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sampled_search_is_within_one_percent_of_trying_every_plan(seed: int) -> None:
     now = situation({"fan": 0.0, "heat": 0.0}, temp=27.0, spread=1.0, forecasts=(ahead(26.0, 12.0),))
-    every = fans(blocks="3h", samples=3**8, iterations=1, members=16)
-    some = bound(
-        Shooting(
-            "0.12 * fan_kw + 0.02 * max(temp - 20, 0)",
-            ["temp < 30"],
-            controls={"fan": [0, 1, 2]},
-            blocks="3h",
-            samples=100,
-            iterations=10,
-            members=16,
-        )
-    )
+    settings: dict[str, Any] = {
+        "objective": "0.12 * fan_kw + 0.02 * max(temp - 20, 0)",
+        "constraints": ["temp < 30"],
+        "controls": {"fan": [0, 1, 2]},
+        "blocks": "4h",
+        "members": 16,
+    }
+    every = bound(Shooting(**settings, samples=3**6, iterations=1), seed=seed)
+    some = bound(Shooting(**settings, samples=60, iterations=8), seed=seed)
     exact, sampled = every.decide(now), some.decide(now)
     assert exact.expected["objective"] <= sampled.expected["objective"] <= 1.01 * exact.expected["objective"]
     assert sampled.expected["chance of temp < 30"] >= 0.95
@@ -252,6 +249,9 @@ def test_another_seed_draws_other_futures() -> None:
         ({"controls": {"temp": [1]}}, "controls: 'temp' is not a controlled signal"),
         ({"ceiling": {"signals": ["load"]}}, "ceiling: the simulator has no 'load'"),
         ({"ceiling": {"limit": "x"}}, "ceiling is { signals"),
+        ({"ceiling": {"limit": "x", "signals": ["a", "b"]}}, "ceiling: a limit is for one signal"),
+        ({"objective": "1 +", "step": "soon"}, "2 problems"),
+        ({"change": {"fans": 1.0}}, "change: the simulator has no 'fans', did you mean 'fan'?"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings: Mapping[str, Any], message: str) -> None:

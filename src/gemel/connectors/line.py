@@ -108,7 +108,6 @@ class Line:
         properties = None
         if self._client.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-
             properties.ResponseTopic = answer
             properties.CorrelationData = id.encode()
             if left_s is not None:

@@ -98,6 +98,7 @@ class Mqtt:
 
     def __post_init__(self) -> None:
         problems = []
+        self.version = str(self.version)  # TOML says 5 as well as "5"
         split = urlsplit(self.url)
         if split.scheme not in _PORTS or not split.hostname:
             problems.append(f"url '{self.url}' is not mqtt://host:port or mqtts://host:port")
@@ -149,7 +150,7 @@ class Mqtt:
     async def stream(self) -> AsyncIterator[Batch]:
         """Batches until it is closed. The connection lives as long as the stream; `send` needs it too."""
         self._forget()
-        self._delay, self._trouble, self._strangers = 0, "", set[str]()
+        self._delay, self._up_since, self._trouble, self._strangers = 0, 0, "", set[str]()
         try:
             while True:
                 if self._line is None and not self._wake.is_set():
@@ -244,7 +245,7 @@ class Mqtt:
             self._lost(str(error))
         if self._line is not line:
             return
-        self._since = asyncio.get_running_loop().time()
+        self._up_since = Wall().now()
         if self._trouble:
             self._say("returned", f"{self.url} is back")
             self._trouble = ""
@@ -270,17 +271,15 @@ class Mqtt:
             client.connect(self._host, self._port, keepalive)
             return
         wish = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-
         wish.SessionExpiryInterval = min(duration(self.session) // SECOND, 2**32 - 1)
         wish.ReceiveMaximum = self._window
         client.connect(self._host, self._port, keepalive, clean_start=False, properties=wish)
 
     def _lost(self, reason: str) -> None:
         """The line broke, or could not be made. Said once, until it is back or the reason is another."""
-        loop = asyncio.get_running_loop()
-        steady = self._line is not None and self._line.up and loop.time() - self._since > _RETRY[1] / SECOND
+        steady = self._up_since and Wall().now() - self._up_since > _RETRY[1]
         self._delay = _RETRY[0] if steady else min(max(2 * self._delay, _RETRY[0]), _RETRY[1])
-        self._line = None
+        self._line, self._up_since = None, 0
         self._ids, self._under_way = [], 0  # the broker sends them again
         if reason != self._trouble:
             self._trouble = reason

@@ -16,14 +16,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import numpy as np
+import pyarrow as pa
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gemel.connectors.stamps import spelled
-from gemel.connectors.table import Block, Table, numbers, speed_of
+from gemel.connectors.table import Table, numbers, speed_of
 from gemel.core.clock import Wall, ticks
 from gemel.core.errors import ConfigError, ConnectorError, nearest
+from gemel.core.values import Bools
 
 log = logging.getLogger("gemel")
 Progress = Callable[[int, int, str], None]
@@ -92,7 +93,7 @@ def _rows(table: Table, columns: Sequence[str], topic: str) -> Iterator[Message]
     keys = ("time", *names)
     encode = msgspec.json.Encoder().encode
     for block in table.blocks(names):
-        cells = _cells(block)
+        cells = _cells(block.columns)
         whole = all(here.all() for _, here in cells)
         stamps = spelled(block.time)
         for row, values in enumerate(zip(stamps, *(column for column, _ in cells), strict=True)):
@@ -105,28 +106,34 @@ def _rows(table: Table, columns: Sequence[str], topic: str) -> Iterator[Message]
 
 
 def _points(table: Table, columns: Sequence[str], topic: str) -> Iterator[Message]:
-    long = table.layout == "long"
-    names = [table.name, table.value] if long else list(columns) or table.series
     encode = msgspec.json.Encoder().encode
+    for when, stamp, name, value in _long(table, columns) if table.layout == "long" else _wide(table, columns):
+        yield when, f"{topic}/{name}", encode({"value": value, "time": stamp}), 1
+
+
+def _wide(table: Table, columns: Sequence[str]) -> Iterator[tuple[int, str, str, Any]]:
+    names = list(columns) or table.series
     for block in table.blocks(names):
-        cells = _cells(block)
-        stamps = spelled(block.time)
-        for row, stamp in enumerate(stamps):
-            if long:
-                name = str(cells[0][0][row])
-                wanted = [(name, cells[1])] if not columns or name in columns else []
-            else:
-                wanted = list(zip(names, cells, strict=True))
-            for name, (column, here) in wanted:
+        cells = _cells(block.columns)
+        for row, stamp in enumerate(spelled(block.time)):
+            for name, (column, here) in zip(names, cells, strict=True):
                 if here[row]:
-                    payload = encode({"value": column[row], "time": stamp})
-                    yield int(block.time[row]), f"{topic}/{name}", payload, 1
+                    yield int(block.time[row]), stamp, name, column[row]
 
 
-def _cells(block: Block) -> list[tuple[list[Any], np.ndarray[Any, np.dtype[np.bool_]]]]:
+def _long(table: Table, columns: Sequence[str]) -> Iterator[tuple[int, str, str, Any]]:
+    for block in table.blocks([table.name, table.value]):
+        names = block.columns[0].cast(pa.string()).to_pylist()
+        ((values, here),) = _cells(block.columns[1:])
+        for row, stamp in enumerate(spelled(block.time)):
+            if here[row] and names[row] and (not columns or names[row] in columns):
+                yield int(block.time[row]), stamp, names[row], values[row]
+
+
+def _cells(columns: Sequence[pa.Array]) -> list[tuple[list[Any], Bools]]:
     """Each column as plain values (a text that is no number stays a text) and where there is one."""
     found = []
-    for column in block.columns:
+    for column in columns:
         cells = numbers(column)
         values: list[Any] = cells.value.tolist()
         for row, text in cells.odd.items():
@@ -213,7 +220,7 @@ class _Publisher:
             self._return()
 
     def _work(self, seconds: float) -> bool:
-        """One look at the socket; whether it is still there. (`Client.loop` also wakes itself, a system call a message.)"""
+        """One look at the socket; whether it is still there. (`Client.loop` adds a system call to every message.)"""
         line: Any = self._client.socket()
         if line is None:
             return False
@@ -229,19 +236,19 @@ class _Publisher:
         self.losses += 1
         log.warning("the broker %s is lost; %d of %d acknowledged", self._url, self._acknowledged, self._sent)
         until, wait = ticks() + _PATIENCE_S, 0.1
-        while ticks() < until:
+        while ticks() < until and not self.stopped:
+            self._connected, self._refused = False, ""
             try:
-                self._connected = False
                 self._client.reconnect()
                 self._await_connection()
             except (OSError, ConnectorError):
-                threading.Event().wait(wait)
+                self._stop.wait(wait)
                 wait = min(wait * 2, 2.0)
             else:
                 log.warning("the broker %s is back", self._url)
                 return
         raise ConnectorError(
-            f"the broker {self._url} is gone for {_PATIENCE_S:g} s; {self._acknowledged} messages are acknowledged",
+            f"the broker {self._url} is gone; {self._acknowledged} of {self._sent} messages are acknowledged",
             "start it and play again: a point that comes twice is kept once",
         )
 

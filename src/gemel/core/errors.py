@@ -72,3 +72,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`", did you mean 'x'?"` for the nearest known word, or an empty string."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{found[0]}'?" if found else ""
+
+
+def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group: people should read one message, not a tree."""
+    inner = group.exceptions[0]
+    return first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -11,13 +11,15 @@ FLOOR = 2.0  # peaks above this shape the threshold
 RATE, EXCESS, BELIEVED = 0.025, 1.0, 400.0
 MEMORY = 8000.0  # steps after which what was seen has faded to 1/e
 LIMIT = 6.0  # one reading counts at most this much
+PAIRS = 48.0  # steps for which no autocorrelation is believed before any is seen
 
 
 @dataclass(slots=True)
 class Chart:
     """Cumulative sums of a standardised residual, upwards and downwards (Page 1954).
 
-    Excursions of the sums are counted as they come; their peaks have an exponential tail, whose rate and length give
+    A simulator that is a little wrong leaves residuals that resemble the ones before; what the one before foretells
+    (first order, as seen so far) is taken out, the rest is scaled by its own spread and summed. Excursions of the sums are counted as they come; their peaks have an exponential tail, whose rate and length give
     the threshold that would be passed `alarms` times in so many steps. What the stream really is (autocorrelated,
     heavy-tailed, badly scaled) is therefore in the threshold.
     """
@@ -28,6 +30,9 @@ class Chart:
     starts: list[int] = field(default_factory=lambda: [0, 0])
     steps: float = BELIEVED
     squares: float = BELIEVED
+    pairs: float = 0.0
+    power: float = PAIRS
+    last: float = 0.0
     excursions: float = 2 * BELIEVED * RATE
     excess: float = 2 * BELIEVED * RATE * EXCESS
     sd: float = 1.0  # of the last innovation as predicted, in the signal's unit
@@ -35,14 +40,20 @@ class Chart:
     def update(self, residual: float, sd: float, time: int, learn: bool) -> None:
         """One residual and its predicted standard deviation."""
         self.sd = sd
-        z = max(min(residual / sd, LIMIT), -LIMIT)
+        now = residual / sd
+        keep = min(max(self.pairs / self.power, 0.0), 0.98)
+        z = (now - keep * self.last) / max(math.sqrt(self.squares / self.steps), 0.05)
         if learn:
             fade = math.exp(-1.0 / MEMORY)
-            self.squares = fade * self.squares + min(z * z, 9.0)
+            bounded, before = max(min(now, LIMIT), -LIMIT), max(min(self.last, LIMIT), -LIMIT)
+            self.pairs = fade * self.pairs + bounded * before
+            self.power = fade * self.power + before * before
+            self.squares = fade * self.squares + min(z * z, 9.0) * self.squares / self.steps
             self.steps = fade * self.steps + 1.0
             self.excursions *= fade
             self.excess *= fade
-        z /= max(math.sqrt(self.squares / self.steps), 0.5)
+        self.last = now
+        z = max(min(z, LIMIT), -LIMIT)
         for side, sign in ((0, 1.0), (1, -1.0)):
             if self.sums[side] == 0.0:
                 self.starts[side] = time

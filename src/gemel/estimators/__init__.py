@@ -1,3 +1,5 @@
 """The wing of estimators: kind -> class, imported when named."""
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "enkf": "gemel.estimators.enkf:Enkf",
+}

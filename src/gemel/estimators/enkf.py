@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, nearest
+from gemel.core.registry import declared
 from gemel.core.values import Belief, Bools, Floats, Frame
 from gemel.loop.acquire import Setting
 from gemel.loop.estimate import usable
@@ -21,15 +22,17 @@ from gemel.loop.simulate import Assignable, Noisy, Simulator
 SCHEMES = ("square_root", "denkf", "perturbed")
 
 
+@declared
 class Enkf:
     """Ensemble Kalman filter over the twin's simulator (Evensen 2003, Ocean Dynamics 53).
 
     Every frame row moves the ensemble with `Simulator.step` and then takes in the measured outputs one after the other.
-    The noise of a simulator's steps is the process noise; from one that can be quiet it is added by a linear map of the
-    anomalies that gives them exactly the covariance they should have (after Raanes, Carrassi and Bertino 2015), so
-    small ensembles learn slow parameters without being led by chance. States that the simulator bounds (`bounds = {name: (low, high)}`) are
-    updated on a logarithmic or logistic scale, so they never leave their bounds. An input that is not usable is given
-    to the simulator as NaN; if the simulator has no answer to that, the belief stands still over the row.
+    The noise of the steps is the process noise. A simulator that can be quiet has it added by a linear map of the
+    anomalies that gives them exactly the covariance they should have (after Raanes, Carrassi and Bertino 2015): no
+    chance is involved, and a small ensemble learns slow parameters without being misled. States that the simulator
+    bounds (`bounds = {name: (low, high)}`) are updated on a logarithmic or logistic scale, so they never leave their
+    bounds. An input that is not usable is given to the simulator as NaN; if it has no answer to that, the belief
+    stands still over the row.
 
     - `noise`: `{output = standard deviation}` of the measurements; only these outputs teach.
     - `members`: size of the ensemble.
@@ -121,7 +124,9 @@ class Enkf:
         for _ in range(steps):
             memory, expected = self._simulator.step(memory, inputs, dt)
         if self._noisy:
-            states = widen(self._access.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self._seed, time)
+            states = widen(
+                self._access.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self._seed, time
+            )
             memory = self._noisy.quiet(self._access.assign(memory, states, time))
             expected = self._access.observe(memory, inputs)
         if not np.isfinite(expected).all():
@@ -183,7 +188,7 @@ class Enkf:
         gain = covariance / (own + noise)
         mean += gain * (value - mean[j])
         if rng is not None:
-            kick = math.sqrt(noise) * rng.standard_normal(m)
+            kick = np.sqrt(noise) * rng.standard_normal(m)
             joint -= gain[:, None] * (a + kick - kick.mean())
         elif self.scheme == "denkf":
             joint -= (0.5 * gain)[:, None] * a
@@ -195,20 +200,25 @@ def widen(states: Floats, noise: Floats, seed: int, time: int) -> Floats:
     """The ensemble [k, m] with independent noise of standard deviations [k] added to its covariance.
 
     The anomalies of the noisy rows become L A with L = chol(P + Q) chol(P)^-1, so their covariance P becomes P + Q
-    exactly and no chance is involved; an ensemble too small or too narrow for that gets random draws.
+    exactly and no chance is involved. Rows without spread, and an ensemble too small, get random draws.
     """
-    rows = np.flatnonzero(noise)
-    q = noise[rows] ** 2
-    mean = states[rows].mean(axis=1, keepdims=True)
-    a = states[rows] - mean
+    noisy = noise > 0
+    spread = states.std(axis=1)
+    mapped = np.flatnonzero(noisy & (spread > 1e-4 * noise))
+    mean = states[mapped].mean(axis=1, keepdims=True)
+    a = states[mapped] - mean
     p = a @ a.T / (a.shape[1] - 1)
     try:
         low = np.linalg.cholesky(p)
-        wide = np.linalg.cholesky(p + np.diag(q))
-        states[rows] = mean + wide @ np.linalg.solve(low, a)
+        wide = np.linalg.cholesky(p + np.diag(noise[mapped] ** 2))
+        states[mapped] = mean + wide @ np.linalg.solve(low, a)
+        noisy[mapped] = False
     except np.linalg.LinAlgError:
+        pass
+    drawn = np.flatnonzero(noisy)
+    if len(drawn):
         rng = np.random.default_rng((seed, time % 2**63))
-        states[rows] += np.sqrt(q)[:, None] * rng.standard_normal(a.shape)
+        states[drawn] += noise[drawn, None] * rng.standard_normal((len(drawn), states.shape[1]))
     return states
 
 

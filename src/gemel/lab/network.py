@@ -58,7 +58,7 @@ class Block(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         d = shape.width
-        self.heads = shape.heads
+        self.width, self.heads, self.size = d, shape.heads, d // shape.heads
         self.mix = nn.Linear(d, 3 * d, bias=False)
         self.out = nn.Linear(d, d, bias=False)
         self.up = nn.Linear(d, shape.expand * d)
@@ -66,12 +66,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
         """`turn` holds the cosines and sines of the positions; without it tokens have no order and all see all."""
-        rows, tokens, d = x.shape
-        mixed = self.mix(F.layer_norm(x, (d,))).view(rows, tokens, 3, self.heads, d // self.heads)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)  # each [rows, heads, tokens, d / heads]
+        rows, tokens, d = x.shape[0], x.shape[1], self.width
+        mixed = self.mix(F.layer_norm(x, (d,))).view(rows, tokens, 3, self.heads, self.size)
+        query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)  # each [rows, heads, tokens, size]
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
-        found = attend(query, key, value, causal=turn is not None)
+        found = attend(query * self.size**-0.5, key, value, causal=turn is not None)
         x = x + self.out(found.transpose(1, 2).reshape(rows, tokens, d))
         return x + self.down(F.gelu(self.up(F.layer_norm(x, (d,)))))
 
@@ -83,7 +83,7 @@ class Network(nn.Module):
         super().__init__()
         d, p = shape.width, shape.patch
         self.shape = shape
-        self.embed = Residual(2 * p, 2 * d, d)
+        self.embed = Residual(2 * p + 1, 2 * d, d)
         self.time = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.across = Block(shape)
         self.head = Residual(d, 2 * d, p * len(shape.levels))
@@ -95,13 +95,13 @@ class Network(nn.Module):
 
     def forward(self, values: Tensor, seen: Tensor) -> Tensor:
         """values and seen [b, s, t, p], seen 1 where there is a value, 0 where missing -> levels [b, s, t, p, q]."""
-        scaled, mean, deviation = running_scale(values, seen)
-        return unscale(self.answer(self.hidden(scaled, seen)), mean[..., None, None], deviation[..., None, None])
+        view = scaled(values, seen)
+        return view.units(self.answer(self.hidden(view), view.recent))
 
-    def hidden(self, scaled: Tensor, seen: Tensor) -> Tensor:
+    def hidden(self, view: Scaled) -> Tensor:
         """Features of every position, [b, s, t, d]; what a closed-form head for one asset learns from."""
-        b, s, t, _ = scaled.shape
-        x = self.embed(torch.cat((scaled, seen), dim=-1)).view(b * s, t, -1)
+        b, s, t, _ = view.values.shape
+        x = self.embed(torch.cat((view.values, view.seen, view.recent[..., None]), dim=-1)).view(b * s, t, -1)
         turn = turns(t, self.shape.width // self.shape.heads, x)
         for block in self.time:
             x = block(x, turn)
@@ -111,41 +111,68 @@ class Network(nn.Module):
         x = self.across(x.transpose(1, 2).reshape(b * t, s, -1), None)
         return x.view(b, t, s, -1).transpose(1, 2)
 
-    def answer(self, hidden: Tensor) -> Tensor:
-        """Levels of the next patch in scaled space, [b, s, t, p, q]."""
-        x = F.layer_norm(hidden, (self.shape.width,))
-        return self.head(x).unflatten(-1, (self.shape.patch, len(self.shape.levels)))
+    def answer(self, hidden: Tensor, recent: Tensor) -> Tensor:
+        """Levels of the next patch in scaled space, [b, s, t, p, q], told as a difference to the recent value."""
+        x = self.head(F.layer_norm(hidden, (self.shape.width,)))
+        return x.unflatten(-1, (self.shape.patch, len(self.shape.levels))) + recent[..., None, None]
 
 
-def running_scale(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Every patch in deviations from the mean of all that was visible up to its end, after asinh.
+@dataclass(frozen=True)
+class Scaled:
+    """A window as its positions see it: every patch in deviations from the mean of all that was visible up to its end,
+    after asinh. `recent` is the weighted mean of the latest visible points, in the same terms."""
 
-    Returns scaled [b, s, t, p], mean [b, s, t] and deviation [b, s, t]. Windows must come in roughly centred and
-    scaled: float32 sums of squares are good for that and no more.
+    values: Tensor  # [b, s, t, p]
+    seen: Tensor  # [b, s, t, p]
+    recent: Tensor  # [b, s, t]
+    mean: Tensor  # [b, s, t]
+    deviation: Tensor  # [b, s, t]
+
+    def at(self, positions: Tensor) -> Scaled:
+        """Only some positions."""
+        parts = (self.values, self.seen, self.recent, self.mean, self.deviation)
+        return Scaled(*(x.index_select(2, positions) for x in parts))
+
+    def terms(self, values: Tensor) -> Tensor:
+        """Values of the same positions, [b, s, t, p], in scaled terms."""
+        return squash((values - self.mean[..., None]) / self.deviation[..., None])
+
+    def units(self, answer: Tensor) -> Tensor:
+        """The way back: an answer [b, s, t, p, q] in the units of the values."""
+        grown = answer.float().clamp(-CLAMP, CLAMP).exp()
+        return 0.5 * (grown - 1 / grown) * self.deviation[..., None, None] + self.mean[..., None, None]
+
+
+def scaled(values: Tensor, seen: Tensor) -> Scaled:
+    """How the positions of windows [b, s, t, p] see them.
+
+    Windows must come in roughly centred and scaled: float32 sums of squares are good for that and no more.
     """
+    t, p = values.shape[-2:]
     values = values * seen
     count = seen.sum(-1).cumsum(-1).clamp(min=1.0)
     mean = values.sum(-1).cumsum(-1) / count
     spread = (values * values).sum(-1).cumsum(-1) / count - mean * mean
     deviation = spread.clamp(min=FLOOR * FLOOR).sqrt()
-    return scale(values, mean[..., None], deviation[..., None]) * seen, mean, deviation
+    late = torch.exp(torch.arange(1 - p, 1, device=values.device) / 4.0)  # of a patch its last few points count most
+    ago = torch.arange(t, device=values.device)
+    fade = torch.exp((ago - ago[:, None]).float().clamp(max=0.0)).tril()  # [t, t]: and of patches the last visible one
+    weight = fade @ (seen * late).sum(-1, keepdim=True)
+    recent = (fade @ (values * late).sum(-1, keepdim=True)).squeeze(-1) / weight.squeeze(-1).clamp(min=1e-30)
+    inside = squash((values - mean[..., None]) / deviation[..., None]) * seen
+    return Scaled(inside, seen, squash((recent - mean) / deviation), mean, deviation)
 
 
-def scale(values: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Deviations from the mean, large ones drawn in by asinh."""
-    return torch.asinh((values - mean) / deviation).clamp(-CLAMP, CLAMP)
-
-
-def unscale(scaled: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """The way back from `scale`."""
-    return torch.sinh(scaled.float().clamp(-CLAMP, CLAMP)) * deviation + mean
+def squash(x: Tensor) -> Tensor:
+    """asinh, spelt for opset 17, within +-CLAMP."""
+    return (x.sign() * torch.log(x.abs() + torch.sqrt(x * x + 1))).clamp(-CLAMP, CLAMP)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-    """Attention over tokens, [rows, heads, tokens, size] each."""
+    """Attention over tokens, [rows, heads, tokens, size] each; the query comes in scaled."""
     if query.is_cuda:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    score = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # in parts: torch's fused one is 6x slower here
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=1.0)
+    score = query @ key.transpose(-1, -2)  # in parts: torch's fused one is 6x slower here
     if causal:
         tokens = query.shape[-2]
         score = score + torch.full((tokens, tokens), -1e4, dtype=score.dtype, device=score.device).triu(1)

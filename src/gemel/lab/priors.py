@@ -270,7 +270,9 @@ def pulses(draw: Draw, n: int, length: int) -> Tensor:
         [block, (phase < duty).float(), phase, 1 - torch.exp(-phase / edge), (duty - phase).abs(), phase < 0.08 * edge]
     )
     x = kinds[draw.whole(0, len(kinds), n), torch.arange(n, device=draw.device)] * height.gather(1, count)
-    x = x * (draw.uniform(0, 1, n, 4096) > draw.chance(0.2, n, 1) * 0.3).float().gather(1, count)  # some cycles left out
+    x = x * (draw.uniform(0, 1, n, 4096) > draw.chance(0.2, n, 1) * 0.3).float().gather(
+        1, count
+    )  # some cycles left out
     return x + draw.log(0.003, 0.3, n, 1) * coloured(draw, n, length) + draw.chance(0.3, n, 1) * trend(draw, n, length)
 
 
@@ -331,7 +333,9 @@ def systems(draw: Draw, n: int, length: int) -> Tensor:
 def loops(draw: Draw, n: int, length: int) -> Tensor:
     """A heated room or tank under control, relay or PI with limits, in changing weather: level, actuator or effort."""
     weather = mixture(draw, (seasons, slow, walks), n, length) * draw.uniform(0.2, 1.5, n, 1)
-    goal = draw.uniform(-1, 1, n, 1) + draw.chance(0.5, n, 1) * draw.uniform(0.1, 1, n, 1) * unit(pulses(draw, n, length))
+    goal = draw.uniform(-1, 1, n, 1) + draw.chance(0.5, n, 1) * draw.uniform(0.1, 1, n, 1) * unit(
+        pulses(draw, n, length)
+    )
     shake = draw.log(0.001, 0.1, n, 1) * draw.normal(n, length)
     pace, gain = 1 / draw.log(5.0, 400.0, n), draw.uniform(1.0, 8.0, n)
     band, relay = draw.log(0.02, 0.4, n), draw.chance(0.5, n) > 0

@@ -10,20 +10,23 @@ budget starts from it, so runs add up. Weights that are shipped are an average o
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 
 import torch
 from torch import Tensor, nn
 
-from gemel.core.errors import ConfigError
+from gemel.core.errors import ConfigError, InputError
+from gemel.core.units import SECOND, duration
 from gemel.core.values import Float32s
-from gemel.lab.corpus import Corpus, Mixture, Windows
-from gemel.lab.network import CLAMP, Network, Shape, pinball, running_scale, scale
+from gemel.lab.corpus import Corpus, Mixture, Windows, read_pool
+from gemel.lab.network import Network, Shape, pinball, scaled
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,17 @@ class Recipe:
     weight_decay: float = 0.05
     average: float = 0.998  # averaged weights keep this much a step
     seed: int = 0
+
+
+RECIPES = {
+    "cpu": Recipe(),
+    "gpu": Recipe(
+        shape=Shape(width=256, heads=4, layers=5),
+        mixture=Mixture(tokens=65_536, rows=16_384, renew=64, lengths=(4, 8, 16, 32, 64, 88, 88)),
+        average=0.999,
+    ),
+}
+"""`cpu`: 1.8 M parameters for some hours of one core. `gpu`: 3.8 M, as large as float32 in 16 MiB can be."""
 
 
 @dataclass
@@ -98,11 +112,29 @@ class Run:
         self.state = State(**whole["state"])
         return True
 
+    @classmethod
+    def found(cls, folder: str | Path, name: str = "checkpoint.pt", device: str = "cpu") -> Run:
+        """The run whose checkpoint lies in `folder`, with the recipe it was made from."""
+        path = Path(folder) / name
+        if not path.exists():
+            raise InputError(f"no run in {folder}", "train one: python -m gemel.lab.train --help")
+        run = cls(recipe_of(torch.load(path, weights_only=True)["recipe"]), Path(folder), device)
+        run.load(name)
+        return run
+
     def averaged(self) -> Network:
         """The network with the averaged weights."""
         network = Network(self.recipe.shape).to(self.device)
         network.load_state_dict(self.average)
         return network.eval()
+
+
+def recipe_of(held: Mapping[str, Any]) -> Recipe:
+    """The recipe a card or a checkpoint holds."""
+    rest = dict(held)
+    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("shape").items()}
+    mixture = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("mixture").items()}
+    return Recipe(Shape(**shape), Mixture(**mixture), **rest)
 
 
 def pretrain(
@@ -163,14 +195,14 @@ def loss_of(network: Network, windows: Windows) -> Tensor:
     """Mean pinball loss, in scaled space, of every next patch of every window, hidden or not."""
     inside = windows.seen * (1 - windows.hidden)
     with torch.no_grad():
-        scaled, mean, deviation = running_scale(windows.values[:, :, :-1], inside[:, :, :-1])
-        target = scale(windows.values[:, :, 1:], mean[..., None], deviation[..., None])
+        view = scaled(windows.values[:, :, :-1], inside[:, :, :-1])
+        target = view.terms(windows.values[:, :, 1:])
         enough = inside[:, :, :-1].sum(-1, keepdim=True).cumsum(2) >= 8  # points seen so far
         weight = windows.seen[:, :, 1:] * enough
     with torch.autocast(windows.values.device.type, torch.bfloat16):
-        answer = network.answer(network.hidden(scaled, inside[:, :, :-1]))
+        answer = network.answer(network.hidden(view), view.recent)
     levels = torch.tensor(network.shape.levels, device=target.device)
-    return pinball(answer.float(), target.clamp(-CLAMP, CLAMP), weight, levels)
+    return pinball(answer.float(), target, weight, levels)
 
 
 def fall(recipe: Recipe, state: State, budget_s: float) -> int:
@@ -191,3 +223,26 @@ def strength(recipe: Recipe, state: State) -> float:
     if not state.fall or state.step < state.fall:
         return warm
     return warm * (end(recipe, state) - state.step) / max(1, end(recipe, state) - state.fall)
+
+
+def main() -> None:
+    """The command at the top of this file."""
+    say = argparse.ArgumentParser(description="Pre-train the forecasting network, or go on training it.")
+    say.add_argument("--folder", required=True, help="where checkpoints go; a run found there is resumed")
+    say.add_argument("--recipe", default="cpu", choices=sorted(RECIPES))
+    say.add_argument("--pool", default="", help="Parquet file of real series; without it all is synthetic")
+    say.add_argument("--budget", default="", help='"3h", all parts of the run together')
+    say.add_argument("--steps", type=int, default=0, help="instead of a budget")
+    say.add_argument("--device", default="cpu")
+    say.add_argument("--fast", action="store_true", help="compile the network first")
+    say.add_argument("--threads", type=int, default=1)
+    given = say.parse_args()
+    torch.set_num_threads(given.threads)
+    series = read_pool(given.pool)[0] if given.pool else []
+    budget_s = duration(given.budget) / SECOND if given.budget else 0.0
+    recipe = replace(RECIPES[given.recipe], steps=given.steps)
+    pretrain(recipe, given.folder, series, budget_s=budget_s, device=given.device, fast=given.fast)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,9 @@ from gemel.loop.simulate import Simulator
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a detector or a policy may look at. `latest` maps a signal to its newest usable value (NaN: none); `belief` carries the innovation of this turn."""
+    """All that a detector or a policy may look at.
+
+    `latest` maps a signal to its newest usable value (NaN: none); `belief` carries the innovation of this turn."""
 
     now: int
     every: int
@@ -30,8 +32,8 @@ class Situation:
 class Policy(Protocol):
     """Chooses commands.
 
-    A decision says what it expects (`expected`: objective, constraint probabilities, each a number with a name a person
-    understands), what it used (`because`: ids), and why in one sentence (`reason`). Commands are absolute setpoints with
+    A decision says what it expects (`expected`: objective, constraint probabilities, each by a name a person
+    understands), what it used (`because`: ids) and why in one sentence (`reason`). Commands are absolute setpoints with
     an expiry. A policy that finds no allowed option says so in `refused` and returns the safest plan it has.
     """
 

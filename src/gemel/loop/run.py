@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
+from gemel.core.attempt import told
 from gemel.core.clock import Data, Virtual, pause
-from gemel.core.errors import GemelError, StoreFull
+from gemel.core.errors import StoreFull, first
 from gemel.core.units import instant_id
 from gemel.core.values import Batch, Belief, Command, Decision, Event, Finding, Forecast, Snapshot
 from gemel.loop.acquire import Setting, Source
@@ -82,7 +84,7 @@ class Loop:
                 for task in intakes:
                     task.cancel()
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise first(group) from None
         finally:
             self._tasks = None
             if self.state.turns:
@@ -92,14 +94,15 @@ class Loop:
     async def _intake(self, source: Source) -> None:
         clock = self.setting.clock
         with clock.task():
-            async for batch in source.stream():
-                batch = process(self.stages.transforms, batch)
-                self.state.points += await self._keep(batch)
-                source.confirm(batch)
-                if len(batch):
-                    self._newest = max(self._newest, int(batch.time.max()))
-                self.watch(self)
-                await clock.heard(batch.signal, batch.time)
+            async with aclosing(cast(AsyncGenerator[Batch, None], source.stream())) as batches:
+                async for batch in batches:
+                    batch = process(self.stages.transforms, batch)
+                    self.state.points += await self._keep(batch)
+                    source.confirm(batch)
+                    if len(batch):
+                        self._newest = max(self._newest, int(batch.time.max()))
+                    self.watch(self)
+                    await clock.heard(batch.signal, batch.time)
             self._open -= 1
             if not self._open:
                 clock.finish()
@@ -134,7 +137,7 @@ class Loop:
     def turn(self, now: int) -> None:
         """Everything the twin thinks at `now`; commands it wants sent are left in `state.decision`."""
         state, stages, last = self.state, self.stages, self.state.now
-        stages.trouble.clear()
+        stages.attempts.trouble.clear()
         due = stages.due(now, last)
         state.now = now
         state.belief = stages.estimated(state.belief, last, now, state.findings)
@@ -151,7 +154,7 @@ class Loop:
             state.decision = self._decide(replace(situation, findings=state.findings))
             state.decisions += 1
             values.append(state.decision)
-        values += [Event(now, "trouble", "", text, now) for text in stages.trouble]
+        values += [Event(now, "trouble", "", text, now) for text in stages.attempts.trouble]
         state.turns += 1
         if values:
             if state.belief:
@@ -178,11 +181,10 @@ class Loop:
         try:
             decision = self.stages.decide(situation)
         except Exception as error:
-            text = error.message if isinstance(error, GemelError) else f"{type(error).__name__}: {error}"
-            decision = safe(situation, f"the policy failed ({text}); safe values are used", id)
+            decision = safe(situation, f"{told('the policy', error)}; safe values are used", id)
         decision = allowed(replace(decision, id=decision.id or id), situation)
         status = {"observe": "observed", "advise": "proposed", "auto": "approved"}[self.mode]
-        return replace(decision, because=(*decision.because, *self.stages.trouble), status=status)
+        return replace(decision, because=(*decision.because, *self.stages.attempts.trouble), status=status)
 
     async def _act(self) -> None:
         decision = self.state.decision
@@ -229,9 +231,3 @@ class Loop:
 
     def _transforms(self) -> list[tuple[str, Stateful]]:
         return [(f"transform-{i}", t) for i, t in enumerate(self.stages.transforms) if isinstance(t, Stateful)]
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first plain exception of a group: people should read one message, not a tree."""
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import GemelError
+from gemel.core.attempt import Attempts
 from gemel.core.units import instant_id
 from gemel.core.values import Belief, Decision, Finding, Forecast, Frame
 from gemel.core.worker import Worker
@@ -21,8 +20,6 @@ from gemel.loop.forecast import Forecaster, Learning
 from gemel.loop.process import Stateful, Transform, View
 from gemel.loop.simulate import ahead
 
-log = logging.getLogger("gemel")
-T = TypeVar("T")
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Levels of the forecasts a twin keeps: the deciles, and the two a chance constraint looks at."""
 
@@ -47,7 +44,7 @@ class Stage:
 
 
 class Stages:
-    """The thinking parts of one twin. What fails is named in `trouble`, and once in the log; the turn goes on."""
+    """The thinking parts of one twin. What fails costs its answer; the turn goes on."""
 
     def __init__(
         self,
@@ -66,8 +63,7 @@ class Stages:
         self.forecaster = forecaster
         self.detectors = tuple(detectors)
         self.policy = policy
-        self.trouble: list[str] = []
-        self._ill: set[str] = set()
+        self.attempts = Attempts()
         self._learned = 0
         budget = forecaster.budget if forecaster else 0.0
         self._guest = Worker(forecaster.part, budget) if forecaster and budget else None
@@ -94,7 +90,7 @@ class Stages:
         start = (belief.time if belief else max(last, now - self.setting.every)) + 1
         frame = self._window(stage, names, start, now, self.setting.every)
         part: Estimator = stage.part
-        found = self._tried("estimator", lambda: estimate(part, belief, frame, findings))
+        found = self.attempts.tried("estimator", lambda: estimate(part, belief, frame, findings))
         if found is None:
             return belief
         return replace(found, id=f"belief-{instant_id(now)}")
@@ -111,15 +107,17 @@ class Stages:
         context = self._window(stage, names, end - stage.context + step, end, step)
         horizon = setting.horizon // step
         name = type(stage.part).__name__.lower()
-        answer = self._tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
+        answer = self.attempts.tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
         by = name
         if answer is None and stage.neighbour is not None:
             neighbour = stage.neighbour
             by = type(neighbour).__name__.lower()
-            answer = self._tried(f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS))
-            self.trouble.append(f"{by} answered instead of {name}")
+            answer = self.attempts.tried(
+                f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS)
+            )
+            self.attempts.trouble.append(f"{by} answered instead of {name}")
         found = [_named(answer, by)] if answer is not None else []
-        own = self._tried("simulator", lambda: self._physics(situation, found, step, horizon))
+        own = self.attempts.tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
             found.append(_named(own, "physics"))
         return tuple(found)
@@ -129,7 +127,7 @@ class Stages:
         news: list[Finding] = []
         for detector in self.detectors:
             name = type(detector).__name__.lower()
-            found = self._tried(f"detector {name}", lambda d=detector: d.inspect(situation))  # type: ignore[misc]
+            found = self.attempts.tried(f"detector {name}", lambda d=detector: d.inspect(situation))  # type: ignore[misc]
             news += found or []
         return news
 
@@ -140,29 +138,23 @@ class Stages:
 
     def snapshot(self) -> dict[str, Any]:
         """The memory of all stateful parts of the turn."""
-        held: dict[str, Any] = {"learned": self._learned}
-        for name, part in self._stateful():
-            if (memory := self._tried(name, part.snapshot)) is not None:
-                held[name] = memory
-        return held
+        return {"learned": self._learned, **self.attempts.snapshot(self._stateful())}
 
     def restore(self, held: Mapping[str, Any]) -> None:
-        """Take up an earlier memory; a part that was not there then starts fresh."""
+        """Take up an earlier memory."""
         self._learned = held.get("learned", 0)
-        for name, part in self._stateful():
-            if name in held:
-                self._tried(name, lambda p=part, n=name: p.restore(held[n]))  # type: ignore[misc]
+        self.attempts.restore(self._stateful(), held)
 
     def close(self) -> None:
         """End the guest's process."""
         if self._guest:
             self._guest.close()
 
-    def _stateful(self) -> list[tuple[str, Stateful]]:
-        parts = [(f"detector-{i}", d) for i, d in enumerate(self.detectors)]
-        named = (("estimator", self.estimator), ("forecaster", self.forecaster), ("policy", self.policy))
-        parts += [(name, self._part(stage)) for name, stage in named if stage]
-        return [(name, part) for name, part in parts if isinstance(part, Stateful)]
+    def _stateful(self) -> dict[str, Stateful]:
+        parts = {f"detector-{i}": d for i, d in enumerate(self.detectors)}
+        stages = {"estimator": self.estimator, "forecaster": self.forecaster, "policy": self.policy}
+        parts |= {name: self._part(stage) for name, stage in stages.items() if stage}
+        return {name: part for name, part in parts.items() if isinstance(part, Stateful)}
 
     def _ask(self, stage: Stage, context: Frame, horizon: int) -> Forecast:
         fresh = context.rows(int((context.time <= self._learned).sum()), len(context))
@@ -193,21 +185,6 @@ class Stages:
 
     def _part(self, stage: Stage) -> Any:
         return self._guest if self._guest and stage is self.forecaster else stage.part
-
-    def _tried(self, name: str, call: Callable[[], T]) -> T | None:
-        try:
-            answer = call()
-        except Exception as error:
-            text = error.message if isinstance(error, GemelError) else f"{name} raised {type(error).__name__}: {error}"
-            self.trouble.append(text)
-            if name not in self._ill:  # once on loss, once on return
-                log.warning("%s", text, exc_info=not isinstance(error, GemelError) and log.isEnabledFor(logging.DEBUG))
-                self._ill.add(name)
-            return None
-        if name in self._ill:
-            log.warning("%s answers again", name)
-            self._ill.discard(name)
-        return answer
 
 
 def _named(forecast: Forecast, by: str) -> Forecast:

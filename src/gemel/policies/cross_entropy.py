@@ -27,8 +27,9 @@ class Choice:
     range: bool
 
     @staticmethod
-    def of(name: str, allowed: Any) -> Choice:
-        """From a twin file: `[0, 1, 2]` or `{ low = 0, high = 1 }`."""
+    def of(row: tuple[str, Any]) -> Choice:
+        """From a twin file: a name and `[0, 1, 2]` or `{ low = 0, high = 1 }`."""
+        name, allowed = row
         if isinstance(allowed, Mapping) and set(allowed) == {"low", "high"} and allowed["low"] < allowed["high"]:
             return Choice(name, np.array([allowed["low"], allowed["high"]], np.float64), True)
         if isinstance(allowed, Sequence) and not isinstance(allowed, str) and len(allowed):
@@ -42,12 +43,12 @@ class Choice:
             return Choice(signal.name, np.arange(len(signal.states), dtype=np.float64), False)
         if signal.low is None or signal.high is None:
             raise InputError(f"controlled signal '{signal.name}' has no limits to choose between")
-        return Choice.of(signal.name, {"low": signal.low, "high": signal.high})
+        return Choice.of((signal.name, {"low": signal.low, "high": signal.high}))
 
     @property
     def grain(self) -> float:
         """The least standard deviation of a draw, as a part of the way: it keeps neighbours of a list in sight."""
-        return 0.001 if self.range else 0.25 / max(len(self.values) - 1, 1)
+        return 0.001 if self.range else 0.4 / max(len(self.values) - 1, 1)
 
     def nearest(self, value: float) -> float:
         """The allowed value next to `value`."""

@@ -9,15 +9,15 @@ Letters: c controls, b blocks, p plans, m members, t times, u inputs. A plan is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.expression import Expression
 from gemel.core.registry import declared
-from gemel.core.units import duration, stamp
+from gemel.core.units import duration, instant_id
 from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
 from gemel.loop.acquire import Setting
 from gemel.loop.decide import Situation
@@ -25,6 +25,7 @@ from gemel.loop.simulate import Branches, futures
 from gemel.policies.cross_entropy import Choice, Scores, search
 from gemel.policies.trial import Constraint, Trial
 
+T = TypeVar("T")
 FACTORS = 12  # loads tried for the ceiling; between two of them it is interpolated
 
 
@@ -46,10 +47,11 @@ class Shooting:
     `expires`: for how long a command is valid.
 
     `caution`: name of a finding -> by how much every constraint is tightened while it is open.
-    `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks how far the expected course of these inputs could be
-    scaled, with every control at its least or its most, until no such plan is allowed any more. `expected` has the
-    `safe load factor` and the `safe load`, the peak of the first input at that factor. Where `limit` is a controlled
-    signal it is sent the safe load, and plans are tried with the (one) input capped at it.
+    `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks what could be carried for the whole horizon without a
+    break: the inputs are held at the peak of their expected course times a factor, every control at its least or its
+    most, and `expected` has the largest factor at which such a plan is allowed (`safe load factor`) and the first
+    input at it (`safe load`). Where `limit` is a controlled signal it is sent the safe load, and plans are tried with
+    the (one) input capped at it.
 
     Raises `ConfigError` for settings that do not fit each other, the signals or the simulator.
     """
@@ -76,18 +78,27 @@ class Shooting:
         for name, number in (("members", members), ("samples", samples), ("iterations", iterations)):
             if number < 1:
                 problems.append(f"{name} {number} must be at least 1")
-        if ceiling is not None and not (ceiling.get("signals") and set(ceiling) <= {"signals", "limit"}):
+        given = dict(ceiling or {})
+        if ceiling is not None and not (given.get("signals") and set(given) <= {"signals", "limit"}):
             problems.append('ceiling is { signals = ["load"], limit = "load_limit" }, limit may be left out')
-        try:
-            self._objective = Expression(objective)
-            self._constraints = [Constraint(text) for text in constraints]
-            self._blocks = [duration(b) for b in ([blocks] if isinstance(blocks, str) else blocks)]
-            self._step, self._expires = duration(step), duration(expires)
-            self._choices = [Choice.of(name, allowed) for name, allowed in (controls or {}).items()]
-        except InputError as error:
-            problems.append(str(error))
+        elif "limit" in given and len(given["signals"]) > 1:
+            problems.append("ceiling: a limit is for one signal")
+
+        def parsed(make: Callable[[Any], T], text: Any) -> list[T]:
+            try:
+                return [make(text)]
+            except InputError as error:
+                problems.append(str(error))
+                return []
+
+        objectives = parsed(Expression, objective)
+        self._constraints = [c for text in constraints for c in parsed(Constraint, text)]
+        self._blocks = [b for text in ([blocks] if isinstance(blocks, str) else blocks) for b in parsed(duration, text)]
+        self._choices = [c for row in (controls or {}).items() for c in parsed(Choice.of, row)]
+        steps, expiries = parsed(duration, step), parsed(duration, expires)
         if problems:
             raise ConfigError(problems, where="policy shooting")
+        self._objective, self._step, self._expires = objectives[0], steps[0], expiries[0]
         self._derive = controls is None
         self.probability = probability
         self.change = dict(change or {})
@@ -95,8 +106,8 @@ class Shooting:
         self.samples = samples
         self.iterations = iterations
         self.caution = dict(caution or {})
-        self._scaled: list[str] = list((ceiling or {}).get("signals", ()))
-        self._limit = str((ceiling or {}).get("limit", ""))
+        self._scaled: list[str] = list(given.get("signals", ()))
+        self._limit = str(given.get("limit", ""))
         self._seed = 0
 
     def bind(self, setting: Setting) -> None:
@@ -117,12 +128,13 @@ class Shooting:
             if choice.name not in simulator.inputs:
                 problems.append(_unknown("controls", choice.name, simulator.inputs))
         problems += [_unknown("ceiling", n, simulator.inputs) for n in self._scaled if n not in simulator.inputs]
+        problems += [_unknown("change", n, simulator.inputs) for n in self.change if n not in simulator.inputs]
         if problems:
             raise ConfigError(problems, where="policy shooting")
 
     def decide(self, situation: Situation) -> Decision:
         """The decision at `situation.now`; without a simulator, a belief or a forecast nothing is commanded."""
-        id = f"decision-{stamp(situation.now, seconds=True).replace(' ', 'T')}"
+        id = f"decision-{instant_id(situation.now)}"
         try:
             trial = self._trial(situation)
         except InputError as error:
@@ -185,27 +197,29 @@ class Shooting:
         return self._limit in signals.names and signals.named(self._limit).role == "controlled"
 
     def _ceiling(self, trial: Trial, situation: Situation) -> tuple[float, float]:
-        """The largest allowed factor on the mean paths of the scaled inputs, and the peak of the first one at it."""
+        """The largest allowed factor on the peaks of the scaled inputs, and the first input at it."""
         for name in self._scaled:
-            trial = trial.with_input(name, lambda paths: paths.mean(axis=1, keepdims=True))
-        peak = float(trial.inputs[:, trial.place(self._scaled[0])].max())
-        low, high = 0.0, 3.0
-        if self._limit in situation.signals.names and peak > 0:
+            trial = trial.with_input(name, lambda paths: np.maximum(paths.mean(axis=1).max(keepdims=True), 1e-9))
+        peak = float(trial.inputs[0, trial.place(self._scaled[0]), 0])
+        least, most = 0.0, 3.0 * peak
+        if self._limit in situation.signals.names:
             signal = situation.signals.named(self._limit)
-            low = low if signal.low is None else signal.low / peak
-            high = high if signal.high is None else signal.high / peak
+            least = least if signal.low is None else signal.low
+            most = most if signal.high is None else signal.high
         plans = np.stack([trial.constant(corner) for corner in trial.corners()])
-        factors = np.linspace(low, high, FACTORS)
-        scores = trial.score(np.repeat(plans, FACTORS, axis=0), self._scaled, np.tile(factors, len(plans)))
+        loads = np.linspace(least, most, FACTORS)
+        scores = trial.score(np.repeat(plans, FACTORS, axis=0), self._scaled, np.tile(loads / peak, len(plans)))
         margin = scores.margin.reshape(len(plans), FACTORS).max(axis=0)  # [f], of the safest plan
         broken = np.flatnonzero(~(margin >= 0))
         if not len(broken):
-            return high, high * peak
-        if (i := int(broken[0])) == 0:
-            return low, low * peak
-        part = margin[i - 1] / (margin[i - 1] - margin[i]) if np.isfinite(margin[i - 1 : i + 1]).all() else 0.0
-        factor = float(factors[i - 1] + part * (factors[i] - factors[i - 1]))
-        return factor, factor * peak
+            load = most
+        elif (i := int(broken[0])) == 0:
+            load = least
+        else:
+            above, below = margin[i - 1], -margin[i]
+            part = above / (above + below) if np.isfinite(above + below) else 0.0
+            load = float(loads[i - 1] + part * (loads[i] - loads[i - 1]))
+        return load / peak, load
 
     def _decision(
         self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, load: float

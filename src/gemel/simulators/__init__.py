@@ -1,3 +1,5 @@
 """The wing of simulators: kind -> class, imported when named."""
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "thermal": "gemel.simulators.thermal:Thermal",
+}

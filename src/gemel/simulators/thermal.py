@@ -14,43 +14,47 @@ from functools import lru_cache
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.registry import declared
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Ints
 
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
 
-COOLING: dict[str, dict[str, float]] = {
-    # recommended thermal characteristics: rises in K, time constants in minutes, R of the guide's example units
-    "distribution": dict(
-        x=0.8, y=1.6, k11=1.0, k21=1.0, k22=2.0, tau_oil=180, tau_winding=4, oil_rise=55, hot_rise=23, R=5
-    ),
-    "ONAN": dict(
-        x=0.8, y=1.3, k11=0.5, k21=2.0, k22=2.0, tau_oil=210, tau_winding=10, oil_rise=52, hot_rise=26, R=6
-    ),
-    "ONAF": dict(
-        x=0.8, y=1.3, k11=0.5, k21=2.0, k22=2.0, tau_oil=150, tau_winding=7, oil_rise=52, hot_rise=26, R=6
-    ),
-    "OF": dict(x=1.0, y=1.3, k11=1.0, k21=1.3, k22=1.0, tau_oil=90, tau_winding=7, oil_rise=56, hot_rise=22, R=6),
-    "OD": dict(x=1.0, y=2.0, k11=1.0, k21=1.0, k22=1.0, tau_oil=90, tau_winding=7, oil_rise=49, hot_rise=29, R=6),
+CONSTANTS = ("x", "y", "k11", "k21", "k22", "tau_winding", "R")
+_CHARACTERISTICS = (*CONSTANTS, "tau_oil", "oil_rise", "hot_rise")
+COOLING = {  # the guide's recommended characteristics; R and rises of its example units; minutes and K
+    name: dict(zip(_CHARACTERISTICS, row, strict=True))
+    for name, row in {
+        "distribution": (0.8, 1.6, 1.0, 1.0, 2.0, 4.0, 5.0, 180.0, 55.0, 23.0),
+        "ONAN": (0.8, 1.3, 0.5, 2.0, 2.0, 10.0, 6.0, 210.0, 52.0, 26.0),
+        "ONAF": (0.8, 1.3, 0.5, 2.0, 2.0, 7.0, 6.0, 150.0, 52.0, 26.0),
+        "OF": (1.0, 1.3, 1.0, 1.3, 1.0, 7.0, 6.0, 90.0, 56.0, 22.0),
+        "OD": (1.0, 2.0, 1.0, 1.0, 1.0, 7.0, 6.0, 90.0, 49.0, 29.0),
+    }.items()
 }
 
 # What a latent quantity is like where nothing says more: a first-order process around `mean` with standard deviation
-# `sd` that forgets in `memory`. Unbounded where low and high are None.
-PRIORS: dict[str, dict[str, float | str | None]] = {
-    "load": dict(mean=0.5, sd=0.2, memory="12h", low=0.0, high=None),  # K while the load is not heard
-    "ambient": dict(mean=15.0, sd=10.0, memory="1d", low=None, high=None),  # while it is not heard
-    "oil_rise": dict(mean=52.0, sd=4.0, memory="365d", low=5.0, high=100.0),
-    "hot_rise": dict(mean=26.0, sd=2.0, memory="365d", low=2.0, high=60.0),
-    "tau_oil": dict(mean=210.0, sd=20.0, memory="365d", low=20.0, high=600.0),
-    "fan_health": dict(mean=1.0, sd=0.1, memory="30d", low=0.0, high=1.2),
-    "ambient_mean": dict(mean=12.0, sd=8.0, memory="3650d", low=None, high=None),
-    "year_cos": dict(mean=0.0, sd=8.0, memory="3650d", low=None, high=None),
-    "year_sin": dict(mean=0.0, sd=8.0, memory="3650d", low=None, high=None),
-    "day_cos": dict(mean=0.0, sd=3.0, memory="20d", low=None, high=None),
-    "day_sin": dict(mean=0.0, sd=3.0, memory="20d", low=None, high=None),
-    "day2_cos": dict(mean=0.0, sd=1.0, memory="20d", low=None, high=None),
-    "day2_sin": dict(mean=0.0, sd=1.0, memory="20d", low=None, high=None),
-    "weather": dict(mean=0.0, sd=4.0, memory="3d", low=None, high=None),
+# `sd` that forgets in `memory`, kept within low and high.
+_KEYS = ("mean", "sd", "memory", "low", "high")
+PRIORS: dict[str, dict[str, float | str]] = {
+    name: dict(zip(_KEYS, row, strict=True))
+    for name, row in {
+        "load": (0.5, 0.2, "12h", 0.0, math.inf),  # K, while the load is not heard
+        "ambient": (15.0, 10.0, "1d", -math.inf, math.inf),  # while it is not heard
+        "oil_rise": (52.0, 4.0, "365d", 5.0, 100.0),
+        "hot_rise": (26.0, 2.0, "365d", 2.0, 60.0),
+        "hot_offset": (0.0, 1.0, "6h", -math.inf, math.inf),  # what the equations miss on the hot spot, K
+        "tau_oil": (210.0, 20.0, "365d", 10.0, 600.0),
+        "fan_health": (1.0, 0.1, "30d", 0.0, 1.2),
+        "ambient_mean": (12.0, 5.0, "300d", -math.inf, math.inf),
+        "year_cos": (0.0, 5.0, "3650d", -math.inf, math.inf),
+        "year_sin": (0.0, 5.0, "3650d", -math.inf, math.inf),
+        "day_cos": (0.0, 2.0, "1000d", -math.inf, math.inf),
+        "day_sin": (0.0, 2.0, "1000d", -math.inf, math.inf),
+        "day2_cos": (0.0, 0.5, "1000d", -math.inf, math.inf),
+        "day2_sin": (0.0, 0.5, "1000d", -math.inf, math.inf),
+        "weather": (0.0, 3.0, "2d", -math.inf, math.inf),
+    }.items()
 }
 _LATENT = ("ambient_mean", "year_cos", "year_sin", "day_cos", "day_sin", "day2_cos", "day2_sin", "weather")
 
@@ -67,6 +71,7 @@ class Memory:
     draw: Ints | None = None  # [m]
 
 
+@declared
 class Thermal:
     """Top-oil and hot-spot temperature and ageing of an oil-immersed transformer.
 
@@ -91,7 +96,7 @@ class Thermal:
     - `cooling`: ONAN, ONAF, OF, OD or distribution: the guide's recommended constants; `constants` overrides some of
       `x y k11 k21 k22 tau_winding R` (minutes). `paper`: normal or upgraded.
     - `oil_noise`: what the equations miss, K per square root of an hour, on the top oil.
-    - `priors`: `{name = {mean, sd, memory, low, high}}` for any of `load ambient oil_rise hot_rise tau_oil fan_health`
+    - `priors`: `{name = {mean, sd, memory, low, high}}` for any of `load ambient oil_rise hot_rise hot_offset tau_oil fan_health`
       and, latent, `ambient_mean year_cos year_sin day_cos day_sin day2_cos day2_sin weather`; keys left out keep
       their defaults, `sd = 0` makes a quantity a known number. Rises in K, `tau_oil` in minutes, `memory` a duration.
     """
@@ -124,7 +129,7 @@ class Thermal:
         self.inputs = (*self.load, *([fan] if fan else []), *([ambient] if ambient else []))
         self.outputs = (oil, hot_spot, ageing, *([fan_power] if fan else []), *([] if ambient else ["ambient"]))
         drifting = ["load", "ambient"] if ambient else ["load"]
-        drifting += ["oil_rise", "hot_rise", "tau_oil", *(["fan_health"] if fan else []), *([] if ambient else _LATENT)]
+        drifting += ["oil_rise", "hot_rise", "hot_offset", "tau_oil", *(["fan_health"] if fan else []), *([] if ambient else _LATENT)]
         plain = ["top_oil", "rise_fast", "rise_slow", *(["stage"] if fan else []), *([] if ambient else ["ambient"])]
         self.states = (*plain, *drifting)
         self._row = {name: i for i, name in enumerate(self.states)}
@@ -140,12 +145,12 @@ class Thermal:
             problems.append(f"thermal: cooling '{self.cooling}' is not one of {', '.join(COOLING)}")
         if self.paper not in ("normal", "upgraded"):
             problems.append(f"thermal: paper '{self.paper}' is not one of normal, upgraded")
-        known = ("x", "y", "k11", "k21", "k22", "tau_winding", "R")
+        known = CONSTANTS
         problems += [f"thermal: unknown constant '{n}'{nearest(n, known)}" for n in self.constants if n not in known]
         problems += [f"thermal: unknown prior '{n}'{nearest(n, PRIORS)}" for n in self.priors if n not in PRIORS]
         for name, prior in self.priors.items():
-            wrong = [k for k in prior if k not in ("mean", "sd", "memory", "low", "high")]
-            problems += [f"thermal: prior '{name}' has no key '{k}'{nearest(k, ('mean', 'sd', 'memory'))}" for k in wrong]
+            wrong = [k for k in prior if k not in _KEYS]
+            problems += [f"thermal: prior '{name}' has no key '{k}'{nearest(k, _KEYS)}" for k in wrong]
             try:
                 duration(str(prior.get("memory", "1d")))
             except InputError as error:
@@ -160,11 +165,11 @@ class Thermal:
             named = {"mean": self._c[name]} if name in ("oil_rise", "hot_rise", "tau_oil") else {}
             rows.append({**PRIORS[name], **named, **self.priors.get(name, {})})
 
-        def column(key: str, otherwise: float) -> Floats:
-            return np.array([[otherwise if r[key] is None else float(r[key] or 0.0)] for r in rows])
+        def column(key: str) -> Floats:
+            return np.array([[float(r[key])] for r in rows])
 
-        self._mean, self._sd = column("mean", 0.0), column("sd", 0.0)
-        self._low, self._high = column("low", -np.inf), column("high", np.inf)
+        self._mean, self._sd = column("mean"), column("sd")
+        self._low, self._high = column("low"), column("high")
         self._forget = np.array([[duration(str(r["memory"])) / 1e9] for r in rows])
         self.bounds: dict[str, tuple[float, float]] = {
             name: (low, high)
@@ -223,10 +228,10 @@ class Thermal:
         spread = np.zeros(len(self.states))
         spread[self._drift :] = self._decays(dt)[2][:, 0]
         spread[0] = self.oil_noise * math.sqrt(dt / 3600.0)
-        known = ~np.isnan(inputs).any(axis=1)
-        spread[self._row["load"]] *= not known[: len(self.load)].all()
+        missing = [bool(np.isnan(row).any()) for row in inputs]
+        spread[self._row["load"]] *= any(missing[: len(self.load)])
         if self.ambient:
-            spread[self._row["ambient"]] *= not known[-1]
+            spread[self._row["ambient"]] *= missing[-1]
         return spread
 
     def _advance(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
@@ -289,7 +294,7 @@ class Thermal:
     def _outputs(self, states: Floats) -> Floats:
         out = np.empty((len(self.outputs), states.shape[1]))
         out[0] = states[0]
-        out[1] = states[0] + states[1] - states[2]
+        out[1] = states[0] + states[1] - states[2] + states[self._row["hot_offset"]]
         if self.paper == "normal":
             out[2] = np.exp2((out[1] - 98.0) / 6.0)
         else:
@@ -306,11 +311,10 @@ class Thermal:
         return keep, self._mean * (1.0 - keep), self._sd * np.sqrt(1.0 - keep**2), fast
 
     def _basis(self, time: int) -> Floats:
+        """What the latent states weigh in the ambient temperature at `time`, [8]."""
+        sin, cos = math.sin, math.cos
         year, day = 2 * math.pi * (time / 1e9 / YEAR), 2 * math.pi * (time / 1e9 % DAY / DAY)
-        return np.array(
-            [1.0, math.cos(year), math.sin(year)]
-            + [math.cos(day), math.sin(day), math.cos(2 * day), math.sin(2 * day), 1.0]
-        )
+        return np.array([1.0, cos(year), sin(year), cos(day), sin(day), cos(2 * day), sin(2 * day), 1.0])
 
 
 def _draw(memory: Memory, time: int, rows: int) -> Floats:
@@ -328,5 +332,4 @@ def _exact(normal: Floats) -> Floats:
     if m < k + 2:
         return normal
     normal = normal - normal.mean(axis=1, keepdims=True)
-    whitened: Floats = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / (m - 1)), normal)
-    return whitened
+    return np.asarray(np.linalg.solve(np.linalg.cholesky(normal @ normal.T / (m - 1)), normal), np.float64)

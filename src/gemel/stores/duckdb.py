@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
 
-import duckdb
 import numpy as np
-import pyarrow as pa
 
 from gemel.core import codec
 from gemel.core.clock import FOREVER, NEVER
-from gemel.core.errors import ConfigError, StoreBusy, StoreError, StoreFull
+from gemel.core.errors import ConfigError, StoreError
 from gemel.core.values import QUALITIES, Batch, Codes, Floats, Frame, Ints, Signals, Times
 from gemel.loop.acquire import Setting
 from gemel.stores.entry import Entry, digest, entry
+from gemel.stores.file import File, arrow
 from gemel.stores.tail import Columns, Tail, find
 
 FORMAT = 1
@@ -41,8 +39,8 @@ class Duckdb:
     """Keeps all history in one DuckDB file.
 
     - `path`: the file, beside the twin file unless absolute; made when it is not there.
-    - `recent`: how many of the newest points are also held in memory (29 bytes each), so that what the loop reads
-      every turn needs no query.
+    - `recent`: how many of the newest points are also held in memory (about 50 bytes each), so that what the loop
+      reads every turn needs no query.
     - `memory`: the most memory that queries of older history may take ("1GB").
 
     One process holds the file; a second gets `StoreBusy`. Anyone may read the file with DuckDB while no twin holds
@@ -60,14 +58,21 @@ class Duckdb:
         if problems:
             raise ConfigError(problems, 'write path = "harbour.gemel", recent = 1000000, memory = "1GB"')
         self.path, self.recent, self.memory = path, recent, memory
-        self.file = Path(path)
         self._lock = RLock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._stale = False
+        self._file = File(Path(path), memory)
+        self._numbers: dict[str, int] = {}
+        self._places = np.zeros(0, np.int32)
+        self._tail = Tail()
+        self._stale = False  # whether memory may differ from the file, after a failed append
 
     def bind(self, setting: Setting) -> None:
         """A relative path starts at the twin file's folder."""
-        self.file = setting.folder / self.path
+        self._file = File(setting.folder / self.path, self.memory)
+
+    @property
+    def file(self) -> Path:
+        """Where the file is."""
+        return self._file.path
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
@@ -77,11 +82,7 @@ class Duckdb:
         Raises `StoreBusy` when it is held already, `StoreError` when it is not a twin's store or is damaged.
         """
         with self._lock:
-            if self._connection is not None:
-                raise StoreBusy(f"'{self.file}' is open already", "close it first")
-            if not self.file.exists():
-                self._create()
-            self._connection = self._connect(self.file)
+            self._file.open(_SCHEMA)
             try:
                 self._check()
                 self._declare(signals)
@@ -93,10 +94,7 @@ class Duckdb:
     def close(self) -> None:
         """Let go of the file. Nothing is lost without it: it only folds the log into the file."""
         with self._lock:
-            if self._connection is not None:
-                with suppress(duckdb.Error):
-                    self._connection.close()
-                self._connection = None
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -104,65 +102,15 @@ class Duckdb:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _create(self) -> None:
-        """Build the empty store aside and put it in place whole, so that no crash leaves half a file."""
-        aside = self.file.with_name(f"{self.file.name}.{os.getpid()}.new")
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            aside.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"the folder of '{self.file}' cannot be made: {error.strerror}", "choose another path"
-            ) from error
-        connection = self._connect(aside)
-        try:
-            connection.execute(_SCHEMA)
-        except duckdb.Error as error:
-            raise self._trouble(error) from error
-        finally:
-            connection.close()
-        try:
-            os.link(aside, self.file)
-        except FileExistsError:
-            pass  # another process was faster: its file stands
-        except OSError:
-            aside.rename(self.file)  # a file system without hard links
-        aside.unlink(missing_ok=True)
-        folder = os.open(self.file.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-
-    def _connect(self, file: Path) -> duckdb.DuckDBPyConnection:
-        settings = {
-            "threads": "1",
-            "memory_limit": self.memory,
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        }
-        try:
-            connection = duckdb.connect(str(file), config=settings)
-        except duckdb.Error as error:
-            raise self._trouble(error) from error
-        try:
-            connection.execute(
-                "ATTACH ':memory:' AS held"
-            )  # a process shares one database a file: a second is noticed here
-        except duckdb.Error as error:
-            connection.close()
-            raise StoreBusy(
-                f"'{file}' is held by this process already", "use one store a file, or close the other first"
-            ) from error
-        return connection
-
     def _check(self) -> None:
         tables = {
-            name for (name,) in self._ask("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
+            name for (name,) in self._file.ask("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
         }
         if not {"store", "signals", "points", "journal", "snapshots"} <= tables:
             raise StoreError(
                 f"'{self.file}' is a DuckDB file, but not the store of a twin", "choose another path in the twin file"
             )
-        ((held,),) = self._ask("SELECT format FROM store").fetchall()
+        ((held,),) = self._file.ask("SELECT format FROM store").fetchall()
         if held != FORMAT:
             raise StoreError(
                 f"'{self.file}' has format {held}; this version of Gemel reads {FORMAT}",
@@ -171,25 +119,25 @@ class Duckdb:
 
     def _declare(self, signals: Signals) -> None:
         """Give each signal its number; a name that the file knows keeps the one it has."""
-        self._numbers = {n: i for i, n in self._ask("SELECT number, name FROM signals ORDER BY number").fetchall()}
+        self._numbers = {n: i for i, n in self._file.ask("SELECT number, name FROM signals ORDER BY number").fetchall()}
         self._places = np.array([self._numbers.setdefault(n, len(self._numbers)) for n in signals.names], np.int32)
         if len(signals):
-            told = pa.table({"number": self._places, **_table(signals, "name", "type", "unit", "role", "asset")})
-            with self._transaction():
-                self._ask("DELETE FROM signals WHERE name IN (SELECT name FROM rows)", rows=told)
-                self._ask("INSERT INTO signals SELECT * FROM rows", rows=told)
+            told = arrow(number=self._places, **_table(signals, "name", "type", "unit", "role", "asset"))
+            with self._file.transaction():
+                self._file.ask("DELETE FROM signals WHERE name IN (SELECT name FROM rows)", rows=told)
+                self._file.ask("INSERT INTO signals SELECT * FROM rows", rows=told)
 
     def _load(self) -> None:
         """Read the newest points and what is known of all points."""
-        ((self._revisions, self._duplicates),) = self._ask("SELECT revisions, duplicates FROM store").fetchall()
-        ((self._points,),) = self._ask("SELECT coalesce(max(sequence) + 1, 0) FROM points").fetchall()
-        ((self._entries,),) = self._ask("SELECT coalesce(max(sequence) + 1, 0) FROM journal").fetchall()
+        ((self._revisions, self._duplicates),) = self._file.ask("SELECT revisions, duplicates FROM store").fetchall()
+        ((self._points,),) = self._file.ask("SELECT coalesce(max(sequence) + 1, 0) FROM points").fetchall()
+        ((self._entries,),) = self._file.ask("SELECT coalesce(max(sequence) + 1, 0) FROM journal").fetchall()
         newest = np.full(len(self._numbers), NEVER, np.int64)
-        for number, time in self._ask("SELECT signal, max(time) FROM points GROUP BY signal").fetchall():
+        for number, time in self._file.ask("SELECT signal, max(time) FROM points GROUP BY signal").fetchall():
             newest[number] = time
         floor = NEVER
         if self._points > self.recent:
-            ((floor,),) = self._ask(
+            ((floor,),) = self._file.ask(
                 "SELECT time FROM points ORDER BY time DESC LIMIT 1 OFFSET $1", self.recent
             ).fetchall()
         self._tail = Tail(len(self._numbers), self, self.recent)
@@ -213,14 +161,14 @@ class Duckdb:
             if not new and not entries and not duplicates:
                 return 0
             try:
-                with self._transaction():
+                with self._file.transaction():
                     self._write_points(points, received)
                     self._write_entries(entries)
                     if revisions or duplicates:
                         counters = (self._revisions + revisions, self._duplicates + duplicates)
-                        self._ask("UPDATE store SET revisions = $1, duplicates = $2", *counters)
+                        self._file.ask("UPDATE store SET revisions = $1, duplicates = $2", *counters)
             except StoreError:
-                self._stale = True  # memory and file may differ now
+                self._stale = True
                 with suppress(StoreError):
                     self._recover()
                 raise
@@ -239,25 +187,32 @@ class Duckdb:
         n = len(points.time)
         if n:
             sequence = np.arange(self._points, self._points + n)
-            columns = (sequence, points.signal, points.time, received, points.value, points.quality)
-            rows = pa.Table.from_arrays([pa.array(c) for c in columns], names=list("abcdef"))
-            self._ask("INSERT INTO points SELECT * FROM rows", rows=rows)
+            rows = arrow(a=sequence, b=points.signal, c=points.time, d=received, e=points.value, f=points.quality)
+            self._file.ask("INSERT INTO points SELECT * FROM rows", rows=rows)
 
     def _write_entries(self, entries: Sequence[Entry]) -> None:
         kept = [e for e in entries if e.kind != "snapshot"]
         if kept:
-            sequence = range(self._entries, self._entries + len(kept))
-            rows = pa.table({"sequence": sequence, **_table(kept, "kind", "id", "time", "body")})
-            self._ask("INSERT INTO journal SELECT * FROM rows", rows=rows)
+            sequence = np.arange(self._entries, self._entries + len(kept))
+            rows = arrow(sequence=sequence, **_table(kept, "kind", "id", "time", "body"))
+            self._file.ask("INSERT INTO journal SELECT * FROM rows", rows=rows)
         snapshots = {e.id: e for e in entries if e.kind == "snapshot"}
         if snapshots:
-            rows = pa.table(_table(list(snapshots.values()), "id", "time", "body"))
-            self._ask(
+            rows = arrow(**_table(snapshots.values(), "id", "time", "body"))
+            self._file.ask(
                 """MERGE INTO snapshots USING rows ON (snapshots.id = rows.id)
                 WHEN MATCHED THEN UPDATE SET time = rows.time, body = rows.body
                 WHEN NOT MATCHED THEN INSERT VALUES (rows.id, rows.time, rows.body)""",
                 rows=rows,
             )
+
+    def _recover(self) -> None:
+        """After a failed append: memory as the file has it; a connection that DuckDB gave up is made anew."""
+        try:
+            self._load()
+        except StoreError:
+            self._file.reopen()
+            self._load()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -280,13 +235,13 @@ class Duckdb:
                 WHERE $1 = 'snapshot' AND time BETWEEN $2 AND $3 ORDER BY time DESC, id DESC"""
         with self._lock:
             bounds = (NEVER if start is None else int(start), FOREVER if end is None else int(end))
-            rows = self._ask(f"{query} LIMIT $4", kind, *bounds, 2**62 if last is None else last).fetchall()
+            rows = self._file.ask(f"{query} LIMIT $4", kind, *bounds, 2**62 if last is None else last).fetchall()
         return [codec.decode(body) for (body,) in reversed(rows)]
 
     def counts(self) -> dict[str, int]:
         """Points kept, how many of them revise an earlier one, duplicates turned away, journal entries."""
         with self._lock:
-            ((snapshots,),) = self._ask("SELECT count(*) FROM snapshots").fetchall()
+            ((snapshots,),) = self._file.ask("SELECT count(*) FROM snapshots").fetchall()
             return {
                 "points": self._points,
                 "revisions": self._revisions,
@@ -306,7 +261,7 @@ class Duckdb:
                 yield name, *own[1:]
 
     def _sorted_entries(self) -> Iterator[Entry]:
-        found = self._ask(
+        found = self._file.ask(
             """SELECT kind, id, time, body FROM
                 (FROM journal UNION ALL SELECT 0, 'snapshot', id, time, body FROM snapshots)
             ORDER BY kind, id, time, sequence"""
@@ -316,12 +271,12 @@ class Duckdb:
 
     def between(self, signals: Sequence[int], start: int, end: int) -> Columns:
         """For `Tail`: points of these signals by number, in arrival order."""
-        chosen = "" if len(signals) >= len(self._numbers) else f" AND signal IN ({', '.join(map(str, signals))})"
+        chosen = "" if len(set(signals)) >= len(self._numbers) else f" AND signal IN ({', '.join(map(str, signals))})"
         return self._columns(f"WHERE time BETWEEN $1 AND $2{chosen}", int(start), int(end))
 
     def sharing(self, signal: Ints, time: Times) -> Columns:
         """For `Tail`: points that have the (signal, time) of one of these."""
-        keys = pa.table({"signal": signal, "time": time})
+        keys = arrow(signal=signal, time=time)
         return self._columns(
             "SEMI JOIN rows USING (signal, time) WHERE time BETWEEN $1 AND $2",
             int(time.min()),
@@ -329,65 +284,14 @@ class Duckdb:
             rows=keys,
         )
 
-    def _columns(self, where: str, *values: int, order: str = "sequence", rows: pa.Table | None = None) -> Columns:
+    def _columns(self, where: str, *values: int, order: str = "sequence", rows: Any = None) -> Columns:
         query = f"SELECT signal, time, value, quality FROM points {where} ORDER BY {order}"
-        found = self._ask(query, *values, rows=rows).fetchnumpy()
+        found = self._file.ask(query, *values, rows=rows).fetchnumpy()
         return Columns(*(np.asarray(found[name]) for name in Columns._fields))
 
-    # -- talking to DuckDB -----------------------------------------------------------------------------------------
 
-    def _ask(self, query: str, *values: Any, rows: pa.Table | None = None) -> duckdb.DuckDBPyConnection:
-        """Run one query; a table called `rows` in it is the argument (DuckDB finds it in this function's frame)."""
-        if self._connection is None:
-            raise StoreError(f"'{self.file}' is not open", "open the store first")
-        try:
-            return self._connection.execute(query, values)
-        except duckdb.Error as error:
-            raise self._trouble(error) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._ask("BEGIN")
-        try:
-            yield
-            self._ask("COMMIT")
-        except BaseException:
-            with suppress(StoreError):  # a failed commit has rolled back already
-                self._ask("ROLLBACK")
-            raise
-
-    def _recover(self) -> None:
-        """After a failed append: memory as the file has it; a connection that DuckDB gave up is made anew."""
-        try:
-            self._load()
-        except StoreError:
-            if self._connection is not None:
-                with suppress(duckdb.Error):
-                    self._connection.close()
-            self._connection = self._connect(self.file)
-            self._load()
-
-    def _trouble(self, error: duckdb.Error) -> StoreError:
-        """What DuckDB says, as our error."""
-        said = str(error).partition("\n")[0]
-        if "Could not set lock" in said or "different configuration" in said:
-            pid = re.search(r"PID (\d+)", said)
-            holder = f"process {pid[1]}" if pid else "this process already"
-            return StoreBusy(
-                f"'{self.file}' is held by {holder}", "attach to it with gemel.open while it runs, or stop it first"
-            )
-        if any(sign in said for sign in ("No space left", "File too large", "Disk quota", "ENOSPC", "EFBIG")):
-            return StoreFull(
-                f"no space left for '{self.file}': the last append is not kept, all before it is",
-                "make room; appends work again then",
-            )
-        if any(sign in said for sign in ("not a valid DuckDB", "Corrupt", "checksum", "Is a directory")):
-            return StoreError(
-                f"'{self.file}' is not a store, or is damaged: {said}", "restore a copy, or choose another path"
-            )
-        return StoreError(f"'{self.file}': {said}", "see the message; what was acknowledged is kept")
-
-
-def _table(things: Iterable[Any], *names: str) -> dict[str, list[Any]]:
+def _table(things: Iterable[Any], *names: str) -> dict[str, Any]:
     """Attributes of things as columns."""
-    return {name: [getattr(thing, name) for thing in things] for name in names}
+    held = list(things)
+    table = {name: [getattr(thing, name) for thing in held] for name in names}
+    return table | ({"time": np.array(table["time"], np.int64)} if "time" in table else {})

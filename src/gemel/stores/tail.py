@@ -176,8 +176,9 @@ class Tail:
         if start <= self.floor and self._archive is not None:
             return self._archive.between(signals, start, end)
         held = self.points()
-        found = held.take(slice(*np.searchsorted(held.time, (start, end + 1)).tolist()))
-        return found if len(signals) >= len(self.newest) else found.take(self._of(signals)[found.signal])
+        first, stop = np.searchsorted(held.time, start, "left"), np.searchsorted(held.time, end, "right")
+        found = held.take(slice(int(first), int(stop)))
+        return found if len(set(signals)) >= len(self.newest) else found.take(self._of(signals)[found.signal])
 
     def window(self, signals: Sequence[int], names: Sequence[str], start: int, end: int, every: int | None) -> Frame:
         """`Store.window` for signals by number; `names` go into the frame."""

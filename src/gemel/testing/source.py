@@ -23,6 +23,7 @@ async def check_source(
 ) -> list[Batch]:
     """Checks what `Source` promises; raises `AssertionError`. Returns the batches of the last stream.
 
+    Some of the points are left unconfirmed: take no more `points` than the other side sends without a confirmation.
     `make` gives a fresh source, bound to `signals` signals. `feed(points)` makes the other side say that many points
     once it is listened to; None for a source that has its own end, which then must come. `again` says that points which
     were never confirmed come again from the next source.

@@ -118,7 +118,7 @@ def _chopped(make: Callable[[], Transform], batch: Batch, cuts: Sequence[int], r
             transform = make()
             assert isinstance(transform, Stateful)
             transform.restore(state)
-    columns = [np.concatenate(pieces) for pieces in zip(*map(_columns, parts), strict=True)]
+    columns: list[Any] = [np.concatenate(pieces) for pieces in zip(*map(_columns, parts), strict=True)]
     return Batch(*columns)
 
 

@@ -109,7 +109,9 @@ class Grouped:
         line = np.empty(len(column) + len(self.start) * w, column.dtype)  # each signal: its memory, then its points
         line[place] = column
         line[(place[self.start] - w)[:, None] + np.arange(w)] = self.last(memory)
-        found: Column = np.lib.stride_tricks.sliding_window_view(line, w + 1)[place - w]
+        # row i is line[i : i + w + 1], as sliding_window_view makes it in ten times the time
+        rows: Column = np.ndarray((len(line) - w, w + 1), line.dtype, line, strides=line.strides * 2)
+        found: Column = rows[place - w]
         memory[self.signal[self.end]] = found[self.end, 1:]
         return found
 

@@ -15,6 +15,8 @@ def seen(frame: Frame) -> Floats:
 
 def trailing(values: Floats, window: int) -> Floats:
     """Each row and the `window` - 1 before it, oldest first, [t, s, window]; NaN before the first row."""
+    if len(values) == 0:
+        return np.empty((0, values.shape[1], window))
     padded = np.concatenate((np.full((window - 1, values.shape[1]), np.nan), values))
     found: Floats = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
     return found

@@ -19,8 +19,8 @@ _BLOCK = 4096  # windows at a time: bounds the memory of a long frame
 class Wavelet:
     """Replaces each value by the last one of its denoised window: the row and the `window` - 1 before it.
 
-    Keeps jumps that a polynomial would round off. Missing cells stay missing; inside a window they hold the last
-    value, and before the first row the first value goes on.
+    A jump is seen at once, in part, and in full a few rows later. Missing cells stay missing; inside a window they
+    hold the last value, and before the first row the first value goes on.
 
     - `window`: rows.
     - `wavelet`: a discrete wavelet's name, "sym4", "db4", "haar".

@@ -131,7 +131,7 @@ class Fans:
 class Plant:
     """The transformer as a plant: it ticks, it is measured, it obeys. Also a Source and an Actuator without a broker.
 
-    `start`: when the live part begins (left out: the clock's time); `history`: how much plant time has passed before
+    `start`: when the live part begins (empty: the clock's time); `history`: how much plant time has passed before
     it; `every`: spacing of the telemetry. `fan_fails` and `sensor_drifts` are times after the start at which fan bank
     1 stops and the oil sensor begins to drift by `drift` K per hour; an empty text means never. `noise`: standard
     deviation of the oil sensor, K. `dropouts`: how often a single reading is missing. `seed` fixes weather, load and
@@ -144,7 +144,7 @@ class Plant:
 
     def __init__(
         self,
-        start: str = "",
+        start: str = "2025-05-20T10:00",
         history: str = "14d",
         every: str = "1min",
         fan_fails: str = "2.5h",

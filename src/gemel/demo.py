@@ -59,6 +59,9 @@ def show(name: str, speed: float, span: str, json: bool) -> None:
         raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
     if speed <= 0:
         raise InputError(f"speed {speed:g} must be above 0", "600 is ten plant minutes a second")
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("transformer.gemel*"):
+        old.unlink()
     found = asyncio.run(_show(speed, duration(span) / SECOND if span else None, json))
     if json:
         print(json_.dumps(found))
@@ -67,10 +70,7 @@ def show(name: str, speed: float, span: str, json: bool) -> None:
 
 
 async def _show(speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
-    FOLDER.mkdir(exist_ok=True)
     file = FOLDER / "transformer.toml"
-    for old in FOLDER.glob("transformer.gemel*"):
-        old.unlink()
     text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
     began = ticks()
     async with Broker() as broker:
@@ -123,7 +123,7 @@ async def _draw(
         while ticks() < end and not live.done() and not station.done():
             await pause(0.2)
             if not json:
-                lines.print(console)
+                lines.tell(console)
         return
     with Live(board.draw(), console=console, screen=True, auto_refresh=False) as screen:
         while ticks() < end and not live.done() and not station.done():
@@ -154,7 +154,7 @@ class _Lines:
             if last is None or _setpoints(last) != _setpoints(decision):
                 self.news.append(f"{stamp(decision.time)}  decided: {decision.reason}")
 
-    def print(self, console: Console) -> None:
+    def tell(self, console: Console) -> None:
         for line in self.news:
             console.print(line, highlight=False)
         self.news.clear()

@@ -1,0 +1,124 @@
+"""From a training run to files that ship: ONNX in float32 and int8, compared with the network, and a card.
+
+    python -m gemel.lab.export --folder runs/foundation
+
+The graph takes `values` and `seen` [b, 1, t, p] and `at` [n], the positions that are wanted, and gives `levels`
+[b, 1, n, p, q] in the units of `values` and `features` [b, 1, n, d]. Windows come in centred and scaled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+
+from gemel.core.errors import PartError
+from gemel.lab.evaluate import opened
+from gemel.lab.network import Network, scaled
+from gemel.lab.train import Run
+
+OPSET = 17
+
+
+class Served(nn.Module):
+    """The network as it is asked: some positions only, units in and out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor, seen: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        view = scaled(values, seen)
+        features = self.network.hidden(view).index_select(2, at)
+        view = view.at(at)
+        return view.units(self.network.answer(features, view.recent)), features
+
+
+def export(run: Run, folder: str | Path, name: str = "foundation", scores: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write `name.onnx`, `name.int8.onnx` and `name.json` into `folder`; returns the card.
+
+    Raises `PartError` when the float32 graph does not answer as the network does (relative difference above 1e-3).
+    """
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    network = run.averaged().cpu()
+    whole, small = out / f"{name}.onnx", out / f"{name}.int8.onnx"
+    write(network, whole)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = onnx.load(str(whole))
+        del graph.graph.value_info[:]  # shapes found while exporting: the quantiser trips over them
+        onnx.save(graph, f"{scratch}/graph.onnx")
+        quantize_dynamic(f"{scratch}/graph.onnx", str(small), weight_type=QuantType.QInt8, per_channel=True)
+    difference = {path.name: compare(network, path) for path in (whole, small)}
+    if difference[whole.name] > 1e-3:
+        raise PartError(f"{whole.name} differs from the network by {difference[whole.name]:.1e}", "report this")
+    card = {
+        "name": name,
+        "recipe": asdict(run.recipe),
+        "parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("across")),
+        "steps": run.state.step,
+        "fall": run.state.fall,
+        "hours": round(run.state.seconds / 3600, 3),
+        "patches": run.state.step * run.recipe.mixture.tokens,
+        "loss": run.state.log[-1][1] if run.state.log else None,
+        "difference": difference,
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (whole, small)},
+        "bytes": {path.name: path.stat().st_size for path in (whole, small)},
+        "scores": dict(scores or {}),
+    }
+    (out / f"{name}.json").write_text(json.dumps(card, indent=1))
+    return card
+
+
+def write(network: Network, path: Path) -> None:
+    """The univariate graph with any number of windows, patches and wanted positions."""
+    p = network.shape.patch
+    values = torch.randn(2, 1, 5, p)
+    given = (values, torch.ones_like(values), torch.tensor([3, 4]))
+    axes = {0: "windows", 2: "patches"}
+    torch.onnx.export(
+        Served(network).eval(),
+        given,
+        str(path),
+        dynamo=False,  # the newer exporter starts at opset 18
+        opset_version=OPSET,
+        input_names=["values", "seen", "at"],
+        output_names=["levels", "features"],
+        dynamic_axes={"values": axes, "seen": axes, "at": {0: "wanted"},
+                      "levels": {0: "windows", 2: "wanted"}, "features": {0: "windows", 2: "wanted"}},
+    )  # fmt: skip
+
+
+def compare(network: Network, path: Path, seed: int = 0) -> float:
+    """Largest mean difference between graph and network, relative to the spread of the answers, over several sizes."""
+    ask, worst = opened(path), 0.0
+    draw = torch.Generator().manual_seed(seed)
+    for windows, patches in ((1, 1), (3, 7), (5, 40)):
+        values = torch.randn(windows, 1, patches, network.shape.patch, generator=draw).cumsum(-1) / 5
+        seen = (torch.rand(values.shape, generator=draw) > 0.1).float()
+        at = torch.arange(patches)[-2:]
+        with torch.no_grad():
+            want = Served(network)(values, seen, at)[0].numpy()
+        got = ask(values.numpy(), seen.numpy(), at.numpy())
+        worst = max(worst, float(np.abs(got - want).mean() / (want.std() + 1e-6)))
+    return worst
+
+
+if __name__ == "__main__":
+    say = argparse.ArgumentParser(description="Write the averaged weights of a run as ONNX beside its checkpoint.")
+    say.add_argument("--folder", required=True)
+    say.add_argument("--name", default="foundation")
+    given = say.parse_args()
+    card = export(Run.found(given.folder), given.folder, given.name)
+    print(json.dumps({k: card[k] for k in ("parameters", "steps", "difference", "bytes")}, indent=1))
