@@ -151,7 +151,8 @@ def check(verb: str) -> int:
     for name, command in steps:
         began = time.monotonic()
         code, output = watch(command, live=name == "tests")
-        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error|skipped)", _tail(output, 1))}
+        pytests = _tail(output, 1) if "pytest" in command else ""
+        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error|skipped)", pytests)}
         passed += counts.get("passed", 0)
         skipped += counts.get("skipped", 0)
         wrong = counts.get("failed", 0) + counts.get("error", 0)

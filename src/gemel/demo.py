@@ -19,7 +19,7 @@ from rich.live import Live
 
 from gemel.config import load
 from gemel.connectors.broker import Broker
-from gemel.core.clock import Wall, pause, ticks
+from gemel.core.clock import pause, ticks
 from gemel.core.errors import InputError, nearest
 from gemel.core.units import SECOND, duration, spell, stamp
 from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
@@ -75,8 +75,7 @@ async def _show(speed: float, seconds: float | None, json: bool) -> dict[str, An
     began = ticks()
     async with Broker() as broker:
         file.write_text(text.replace(PORT, broker.url), encoding="utf-8")
-        now = Wall().now() // (300 * SECOND) * 300 * SECOND
-        plant = Plant(start=_iso(now), history="10d", every="1min")
+        plant = Plant(history="10d", every="1min")
         await _learn(plant, file, json)
         twin = load(file)
         board = Board("oil")
@@ -207,5 +206,3 @@ def _summary(found: dict[str, Any]) -> None:
     console.print(f"      gemel history {file} --last 1d", highlight=False)
 
 
-def _iso(now: int) -> str:
-    return stamp(now, seconds=True).replace(" ", "T")

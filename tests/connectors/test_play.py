@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -13,8 +14,13 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from gemel.connectors.payload import Decoder, Message
 from gemel.connectors.play import play
+from gemel.connectors.replay import Replay
+from gemel.core.clock import Data
 from gemel.core.errors import ConfigError, ConnectorError
+from gemel.core.values import Batch, Signal, Signals
+from gemel.loop.acquire import Setting
 
 pytestmark = pytest.mark.server
 
@@ -123,6 +129,35 @@ def test_a_speed_and_a_stop(tmp_path: Path, mosquitto: Any) -> None:
     timer = threading.Timer(0.2, stop.set)
     timer.start()
     assert play(file, mosquitto.url, speed=1, stop=stop)["messages"] == 1
+
+
+def test_a_twin_hears_from_the_broker_what_it_reads_from_the_file(tmp_path: Path, mosquitto: Any) -> None:
+    file = tmp_path / "plant.csv"
+    cells = ["1.5,on", ",0", "nan,off", "-inf,", "wild,maybe", "1e-300,1", "0.1,on"]
+    file.write_text("date,OT,fan\n" + "".join(f"2016-07-01 00:00:0{i}.5,{c}\n" for i, c in enumerate(cells)))
+    oil, fan = Signal("oil", address="plant:OT"), Signal("fan", type="state", states=("off", "on"), address="plant:fan")
+    signals = Signals((oil, fan))
+    replay = Replay(str(file))
+    replay.bind(Setting("t", "plant", signals, Data(1, 1), 1, 1, 0, tmp_path))
+
+    async def read() -> list[Batch]:
+        return [batch async for batch in replay.stream()]
+
+    listener = Listener(mosquitto.port, "plant/row")
+    sent = play(file, mosquitto.url)["messages"]
+    messages = [Message(topic, payload, 2**62) for topic, payload in listener.close(sent)]
+    decoder = Decoder(signals, {"plant/row": [(0, "OT"), (1, "fan")]}, live=False)
+    batches = asyncio.run(read()), [decoder.decode(messages, 2**62)]
+    read_points, heard_points = (
+        sorted(
+            (int(s), int(t), repr(float(v)), int(q))
+            for batch in found
+            for s, t, v, q in zip(batch.signal, batch.time, batch.value, batch.quality, strict=True)
+        )
+        for found in batches
+    )
+    assert heard_points == read_points
+    assert len(read_points) == 12
 
 
 def test_what_is_wrong_is_named(tmp_path: Path, mosquitto: Any) -> None:

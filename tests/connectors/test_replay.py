@@ -93,6 +93,19 @@ def test_a_long_file_is_heard_point_by_point(tmp_path: Path) -> None:
     assert [e.text for e in events] == ["'bad' is not a number"]
 
 
+def test_a_long_parquet_file_with_coded_names_and_zoned_or_whole_number_stamps(tmp_path: Path) -> None:
+    first = instant("2016-07-01") + 123
+    names = pa.array(["OT", "HUFL", "OT"]).dictionary_encode()
+    for stamps in (
+        pa.array([first, first, None], pa.timestamp("ns", "Asia/Shanghai")),
+        pa.array([first, first, None], pa.int64()),
+    ):
+        parquet.write_table(pa.table({"tag": names, "ts": stamps, "value": [1, 2, 3]}), tmp_path / "a.parquet")
+        (batch,) = asyncio.run(all_of(replay(tmp_path, (OIL, LOAD), path="a.parquet")))
+        assert (batch.time.tolist(), batch.value.tolist()) == ([first, first], [1.0, 2.0])
+        assert "1 rows without a time left out" in batch.events[-1].text
+
+
 def test_cells_that_say_nothing_and_cells_that_say_nonsense(tmp_path: Path) -> None:
     text = "time,OT\n" + "".join(
         f"2016-07-01 0{i}:00,{v}\n" for i, v in enumerate(["", "NA", "nan", "-inf", "12,", "x"])

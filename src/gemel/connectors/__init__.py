@@ -4,4 +4,5 @@ PARTS: dict[str, str] = {
     "mqtt": "gemel.connectors.mqtt:Mqtt",
     "replay": "gemel.connectors.replay:Replay",
     "transformer": "gemel.packs.energy.transformer:Plant",
+    "virtual": "gemel.connectors.virtual:Virtual",
 }

@@ -20,9 +20,10 @@ import pyarrow as pa
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from gemel.connectors.pace import Pace, speed_of
 from gemel.connectors.stamps import spelled
-from gemel.connectors.table import Table, numbers, speed_of
-from gemel.core.clock import Wall, ticks
+from gemel.connectors.table import Table, numbers
+from gemel.core.clock import ticks
 from gemel.core.errors import ConfigError, ConnectorError, nearest
 from gemel.core.values import Bools
 
@@ -68,12 +69,13 @@ def play(
     stem = path.name.split(".")[0]
     rows = layout == "rows" and table.layout == "wide"
     messages = _rows(table, columns, topic or f"{stem}/row") if rows else _points(table, columns, topic or stem)
-    pace = _Pace(speed_of(speed))
+    pace = Pace(speed_of(speed))
     started, count, points = ticks(), 0, 0
     with _Publisher(url, qos, user, password_env, ca_file, stop or threading.Event()) as publisher:
         for when, name, payload, held in messages:
-            while (rest := pace.rest(when)) > 0 and not publisher.stopped:
-                publisher.serve(min(rest, 1.0))
+            due = pace.due(when)
+            while (rest := due - pace.clock.now()) > 0 and not publisher.stopped:
+                publisher.serve(min(rest / 1e9, 1.0))
             if publisher.stopped:
                 break
             publisher.publish(name, payload)
@@ -140,23 +142,6 @@ def _cells(columns: Sequence[pa.Array]) -> list[tuple[list[Any], Bools]]:
             values[row] = text
         found.append((values, cells.here))
     return found
-
-
-class _Pace:
-    """How long until a stamp is due, the first one being due at once."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed, self._clock = speed, Wall()
-        self._start, self._first = 0, 0
-
-    def rest(self, when: int) -> float:
-        """Seconds."""
-        if not self._speed:
-            return 0.0
-        if not self._start:
-            self._start, self._first = self._clock.now(), when
-        due = self._start + (when - self._first) / self._speed
-        return (due - self._clock.now()) / 1e9
 
 
 class _Publisher:

@@ -9,14 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from gemel.connectors.pace import Pace, speed_of
 from gemel.connectors.stamps import NONE
-from gemel.connectors.table import Block, Table, located, numbers, speed_of
-from gemel.core.clock import Virtual, Wall
+from gemel.connectors.table import Block, Table, located, numbers
+from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.values import BAD, GOOD, Batch, Bools, Event, Floats, Ints, Signal, Signals, Times
 from gemel.loop.acquire import Setting
 
 _POINTS = 50_000  # of a batch
+_AT_ONCE = 4096  # of a batch that waits for its time
 
 
 class Replay:
@@ -74,46 +76,26 @@ class Replay:
         if self._setting is None:
             raise ConfigError(["a replay must be bound to a twin before it streams"])
         clock, speed = self._setting.clock, speed_of(self.speed)
-        if isinstance(clock, Virtual):
-            async for batch in self._stepped(clock):
-                yield batch
-        elif speed:
-            async for batch in self._paced(speed):
-                yield batch
-        else:
-            for batch in self._batches():
-                yield replace(batch, received=np.full(len(batch), clock.now())) if clock.live else batch
+        pace = Pace(speed)
+        sequence = 0
+        for batch in self._batches():
+            a = 0
+            while a < max(len(batch), 1):
+                b = len(batch)
+                if b and isinstance(clock, Virtual):
+                    if not await clock.until(int(batch.time[a])):
+                        return
+                    b = _reach(batch.time, a, int(batch.time[a]))
+                elif b and speed:
+                    await pace.clock.until(pace.due(int(batch.time[a])))
+                    b = _reach(batch.time, a, pace.reached())
+                sequence += 1
+                piece = replace(_piece(batch, a, b), sequence=sequence)
+                yield replace(piece, received=np.full(len(piece), clock.now())) if clock.live else piece
+                a = max(b, 1)
 
     def confirm(self, batch: Batch) -> None:
         """A file forgets nothing."""
-
-    async def _stepped(self, clock: Virtual) -> AsyncIterator[Batch]:
-        """Each stamp at its time."""
-        for batch in self._batches():
-            edges = np.flatnonzero(np.diff(batch.time)) + 1
-            for a, b in pairwise([0, *edges.tolist(), len(batch)]):
-                if b > a and not await clock.until(int(batch.time[a])):
-                    return
-                yield _piece(batch, a, b)
-
-    async def _paced(self, speed: float) -> AsyncIterator[Batch]:
-        """Each stamp when the wall clock, run at `speed` from the first stamp on, gets there."""
-        assert self._setting is not None
-        live, pace = self._setting.clock.live, Wall()
-        start, first = pace.now(), None
-        for batch in self._batches():
-            if first is None and len(batch):
-                first = int(batch.time[0])
-            ahead = np.maximum.accumulate(batch.time - (first or 0))  # a stamp that steps back is due at once
-            due = start + (ahead / speed).astype(np.int64)
-            a = 0
-            while a < max(len(batch), 1):
-                if len(batch):
-                    await pace.until(int(due[a]))
-                b = int(np.searchsorted(due, pace.now(), side="right"))
-                piece = _piece(batch, a, max(b, min(a + 1, len(batch))))
-                yield replace(piece, received=np.full(len(piece), pace.now())) if live else piece
-                a = max(b, a + 1)
 
     def _batches(self) -> Iterator[Batch]:
         """The file in its order, up to 50 000 points at a time, received when they were true."""
@@ -122,7 +104,7 @@ class Replay:
         table, signals, heard = self._table, self._setting.signals, self._heard
         wide = table.layout == "wide"
         columns = list(heard) if wide else [table.name, table.value]
-        sequence, last, back = 0, NONE, 0
+        last, back = NONE, 0
         for block in table.blocks(columns):
             if len(block.time):
                 steps = np.diff(block.time, prepend=block.time[0] if last == NONE else last)
@@ -131,14 +113,14 @@ class Replay:
             batch = _wide(block, signals, heard, columns) if wide else _long(block, signals, heard)
             told = [_event(table, t if t != NONE else last, c, said) for t, c, said in block.trouble]
             batch = replace(batch, events=(*told, *batch.events))
-            for a, b in pairwise(_cuts(batch.time) if len(batch) or batch.events else []):
-                sequence += 1
-                yield replace(_piece(batch, a, b), sequence=sequence)
+            if len(batch) or batch.events:
+                for a, b in pairwise(_cuts(batch.time)):
+                    yield _piece(batch, a, b)
         said = [f"{back} rows are older than the row before them"] if back else []
         said += ["there are no rows"] if last == NONE else []
         if said:
             events = [_event(table, last, "", text) for text in said]
-            yield Batch.of([], [], [], sequence=sequence + 1, events=events)
+            yield Batch.of([], [], [], events=events)
 
 
 def _addresses(setting: Setting, columns: Mapping[str, str]) -> dict[str, list[int]]:
@@ -240,6 +222,12 @@ def _cuts(time: Times) -> list[int]:
         edge = int(edges[np.searchsorted(edges, full, side="right") - 1]) if len(edges) else 0
         cuts.append(edge if edge > cuts[-1] else full)
     return [*cuts, len(time)]
+
+
+def _reach(time: Times, a: int, limit: int) -> int:
+    """The end of the points from `a` on that are due with it: those up to `limit`, some thousands at most."""
+    later = np.flatnonzero(time[a + 1 : a + _AT_ONCE] > limit)
+    return a + 1 + int(later[0]) if len(later) else min(a + _AT_ONCE, len(time))
 
 
 def _piece(batch: Batch, a: int, b: int) -> Batch:

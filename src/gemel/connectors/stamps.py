@@ -41,29 +41,27 @@ class Stamps:
         """Nanoseconds UTC [r], `NONE` where a cell is no stamp; and what is wrong, as (row, text)."""
         trouble: list[tuple[int, str]] = []
         if pa.types.is_timestamp(column.type) and column.type.tz:
-            return _ns(column.cast(pa.timestamp("ns", column.type.tz), safe=False)), trouble
-        if pa.types.is_temporal(column.type):
-            return self._placed(_ns(cast(column, pa.timestamp("ns"))), trouble), trouble
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            return self._texts(pc.utf8_trim_whitespace(column), trouble), trouble
-        return _epoch(column), trouble
+            time = _ns(cast(column, pa.timestamp("ns", column.type.tz)))
+        elif pa.types.is_temporal(column.type):
+            time = self._placed(_ns(cast(column, pa.timestamp("ns"))), trouble)
+        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            time = self._texts(pc.utf8_trim_whitespace(column), trouble)
+        else:
+            time = _epoch(column)
+        wrong = np.flatnonzero(time == NONE)[:3].tolist()
+        trouble += [(row, f"'{column[row].as_py() or ''}' is not a time") for row in wrong]
+        return time, trouble
 
     def _texts(self, column: pa.Array, trouble: list[tuple[int, str]]) -> Times:
         first = next((cell for cell in column.slice(0, 100).to_pylist() if cell), "")
         if first.replace(".", "", 1).isdecimal():
-            time = _epoch(cast(column, pa.float64() if "." in first else pa.int64()))
-        else:
-            offset = pc.match_substring_regex(column, _OFFSET).fill_null(False)
-            if offset.true_count:
-                time = _ns(cast(column, pa.timestamp("ns", "UTC")))
-                naive = offset.to_numpy(zero_copy_only=False)
-                there = ~naive
-                time[there] = self._placed(_ns(cast(column.filter(pa.array(there)), pa.timestamp("ns"))), trouble)
-            else:
-                time = self._placed(_ns(cast(column, pa.timestamp("ns"))), trouble)
-        wrong = np.flatnonzero(time == NONE)[:3].tolist()
-        trouble += [(row, f"'{column[row].as_py() or ''}' is not a time") for row in wrong]
-        return time
+            return _epoch(cast(column, pa.float64() if "." in first else pa.int64()))
+        said = pc.match_substring_regex(column, _OFFSET).fill_null(False)  # a cell with an offset of its own
+        if not said.true_count:
+            return self._placed(_ns(cast(column, pa.timestamp("ns"))), trouble)
+        whole = _ns(cast(pc.if_else(said, column, None), pa.timestamp("ns", "UTC")))
+        naive = self._placed(_ns(cast(pc.if_else(said, None, column), pa.timestamp("ns"))), trouble)
+        return np.where(said.to_numpy(zero_copy_only=False), whole, naive)
 
     def _placed(self, local: Times, trouble: list[tuple[int, str]]) -> Times:
         """Naive stamps, in the zone's own reading."""
@@ -128,14 +126,17 @@ def _ns(column: pa.Array) -> Times:
 
 def _epoch(column: pa.Array) -> Times:
     """Seconds, milli-, micro- or nanoseconds since 1970, told apart by their size."""
-    number = column.to_numpy(zero_copy_only=False)
-    there = np.isfinite(number.astype(np.float64))
-    size = float(np.median(np.abs(number[there].astype(np.float64)))) if there.any() else 0.0
-    factor = next(f for limit, f in ((1e11, SECOND), (1e14, 1_000_000), (1e17, 1_000), (np.inf, 1)) if size < limit)
+    exact = pa.types.is_integer(column.type)
+    number = cast(column, pa.int64() if exact else pa.float64())
+    there = number.is_valid().to_numpy(zero_copy_only=False)
+    number = number.fill_null(0).to_numpy(zero_copy_only=False)
+    there &= np.isfinite(number)
+    size = float(np.median(np.abs(number[there]))) if there.any() else 0.0
+    factor = next(f for limit, f in ((9e9, SECOND), (9e12, 1_000_000), (9e15, 1_000), (np.inf, 1)) if size < limit)
+    there &= np.abs(number) < 9.2e18 / factor
     time = np.full(len(number), NONE, np.int64)
-    if np.issubdtype(number.dtype, np.integer):
-        time[there] = number[there] * factor
-    else:  # the part below a second by itself: the whole stamp has more digits than a float
-        whole = np.floor(number[there])
-        time[there] = whole.astype(np.int64) * factor + np.round((number[there] - whole) * factor).astype(np.int64)
+    whole = number[there] if exact else np.floor(number[there])
+    time[there] = whole.astype(np.int64) * factor
+    if not exact:  # the part below a second by itself: the whole stamp has more digits than a float
+        time[there] += np.round((number[there] - whole) * factor).astype(np.int64)
     return time

@@ -115,7 +115,7 @@ class Table:
             if self._parquet:
                 with parquet.ParquetFile(self.path) as file:
                     for batch in file.iter_batches(65_536, columns=columns, use_threads=False):
-                        yield batch.select(columns)
+                        yield pa.record_batch([_plain(column) for column in batch.select(columns)], columns)
                 return
             reader = csv.open_csv(
                 self.path,
@@ -168,12 +168,13 @@ class Table:
         return next((lower[word] for word in words if word in lower), "")
 
 
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
 def numbers(column: pa.Array) -> Cells:
     """A column as numbers. An empty cell, or one that says so (na, null, none), is not there; NaN is, as NaN."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
-        kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.uint8())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -207,16 +208,3 @@ def located(path: str, folder: Path) -> Path:
             raise ConfigError([f"path {path}: the environment variable {name} is not set"], f"export {name}=...{also}")
         path = path.replace(f"${{{name}}}", os.environ[name])
     return folder / Path(path).expanduser()
-
-
-def speed_of(speed: str | float) -> float:
-    """Times real time: 600, "600" or "600x"; 0 for "max"."""
-    if speed == "max":
-        return 0.0
-    try:
-        times = float(speed.removesuffix("x")) if isinstance(speed, str) else float(speed)
-    except ValueError:
-        times = 0.0
-    if not 0 < times < np.inf:
-        raise ConfigError([f"speed {speed!r} is not a speed"], 'write "max", or times real time: 600 or "600x"')
-    return times

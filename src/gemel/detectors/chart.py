@@ -19,9 +19,10 @@ class Chart:
     """Cumulative sums of a standardised residual, upwards and downwards (Page 1954).
 
     A simulator that is a little wrong leaves residuals that resemble the ones before; what the one before foretells
-    (first order, as seen so far) is taken out, the rest is scaled by its own spread and summed. Excursions of the sums are counted as they come; their peaks have an exponential tail, whose rate and length give
-    the threshold that would be passed `alarms` times in so many steps. What the stream really is (autocorrelated,
-    heavy-tailed, badly scaled) is therefore in the threshold.
+    (first order, as seen so far) is taken out, the rest is scaled by its own spread and summed. Excursions of the sums
+    are counted as they come; their peaks have an exponential tail, whose rate and length give the threshold that would
+    be passed `alarms` times in so many steps. What the stream really is (heavy-tailed, badly scaled) is therefore in
+    the threshold.
     """
 
     slack: float = 0.5

@@ -18,11 +18,9 @@ from gemel.core.registry import declared
 from gemel.core.values import DECILES, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import check, spacing
 from gemel.forecasters.member import bind, member, memories, remember, teach
-from gemel.forecasters.pending import Pending, Steps, practise, smooth
+from gemel.forecasters.pending import Pending, Steps, smooth
 from gemel.loop.acquire import Setting
 from gemel.loop.forecast import Forecaster
-
-_EAGER = 0.2  # rate of the first comparison; the rate then falls as 1/n to `rate`
 
 
 @declared
@@ -31,24 +29,23 @@ class Conformal:
 
     forecaster: the forecaster inside (`{ kind = "pool" }`).
     rate: how fast a quantile moves, as a share of the band's own width for each comparison with the truth.
-    backtest: forecasts practised within the context at the very first call, so that the first bands are calibrated too.
 
-    Quantile p of step j is moved by the width of the band times an offset, which grows by rate * p when the truth was
-    above the issued quantile and falls by rate * (1 - p) when it was below: whatever the data do, the long-run share
-    of truths below it comes to p. A forecaster inside that gives no width (all quantiles equal) cannot be helped.
+    Quantile p of a step is moved by an offset, in widths of the band inside, which grows by rate * p when the truth was
+    above the issued quantile and falls by rate * (1 - p) when it was below: whatever the data do, the long-run share of
+    truths below it comes to p. Where the usual error is larger than the width, the offset moves in its proportion. A
+    forecaster inside that gives no width (all quantiles equal) cannot be helped.
     """
 
-    def __init__(self, forecaster: Forecaster | Mapping[str, Any], rate: float = 0.02, backtest: int = 8) -> None:
+    def __init__(self, forecaster: Forecaster | Mapping[str, Any], rate: float = 0.02) -> None:
         if not 0.0 < rate < 1.0:
             raise ConfigError([f"conformal: rate {rate} must lie between 0 and 1"], "0.01 is slow, 0.05 is fast")
-        if backtest < 0:
-            raise ConfigError([f"conformal: backtest {backtest} must be 0 or more"])
         self.forecaster = member(forecaster, "conformal.forecaster")
-        self.rate, self.backtest = rate, backtest
+        self.rate = rate
         self._levels: tuple[float, ...] = ()
         self._signals: tuple[str, ...] = ()
         self._offset: Floats = np.zeros((0, 0, 0))  # [s, h, q]
         self._count: Floats = np.zeros((0, 0))  # [s, h] comparisons so far
+        self._error: Floats = np.zeros((0, 0))  # [s, h] usual distance from the median, in widths
         self._pending = Pending()
 
     def forecast(
@@ -57,7 +54,6 @@ class Conformal:
         check(context, horizon, levels)
         if context.signals != self._signals:
             self._begin(context.signals, levels)
-            practise(context, horizon, self.backtest, self._practise)
         return self._issue(context, horizon, known, tuple(levels))
 
     @property
@@ -82,6 +78,7 @@ class Conformal:
             "signals": self._signals,
             "offset": self._offset,
             "count": self._count,
+            "error": self._error,
             "pending": self._pending.snapshot(),
             "inside": memories([self.forecaster]),
         }
@@ -89,30 +86,30 @@ class Conformal:
     def restore(self, state: Mapping[str, Any]) -> None:
         self._levels, self._signals = tuple(state["levels"]), tuple(state["signals"])
         self._offset, self._count = np.array(state["offset"]), np.array(state["count"])
+        self._error = np.array(state["error"])
         self._pending.restore(state["pending"])
         remember([self.forecaster], state["inside"])
 
     def _begin(self, signals: tuple[str, ...], levels: Sequence[float]) -> None:
         self._signals, self._levels = signals, tuple(levels)
-        self._offset, self._count = np.zeros((len(signals), 0, len(levels))), np.zeros((len(signals), 0))
+        self._offset = np.zeros((len(signals), 0, len(levels)))
+        self._count, self._error = np.zeros((len(signals), 0)), np.zeros((len(signals), 0))
         self._pending = Pending()
-
-    def _practise(self, past: Frame, horizon: int, rest: Frame) -> None:
-        self._issue(past, horizon, None, self._levels)
-        self.learn(rest)
 
     def _issue(self, context: Frame, horizon: int, known: Frame | None, levels: tuple[float, ...]) -> Forecast:
         self._reach(horizon)
         every = tuple(sorted({*levels, *self._levels}))
         raw = self.forecaster.forecast(context, horizon, known=known, levels=every)
         values = raw.values.astype(np.float64)
-        width = np.abs(values - np.median(values, axis=2, keepdims=True)).mean(axis=2, keepdims=True)
+        own = [every.index(p) for p in self._levels]
+        band = values[:, :, own]
+        width = np.abs(band - np.median(band, axis=2, keepdims=True)).mean(axis=2, keepdims=True)
         offset = np.swapaxes(smooth(np.swapaxes(self._offset, 1, 2)), 1, 2)[:, :horizon]
         if every != self._levels:
             offset = _between(offset, self._levels, every)
         moved = np.sort(values + width * offset, axis=2).astype(np.float32)
-        own = [every.index(p) for p in self._levels]
-        self._pending.add(raw.issued, spacing(context, known), moved[None, :, :, own])
+        kept = np.concatenate([moved[:, :, own], width.astype(np.float32)], axis=2)
+        self._pending.add(raw.issued, spacing(context, known), kept[None])
         return replace(raw, levels=levels, values=moved[:, :, [every.index(p) for p in levels]])
 
     def _reach(self, horizon: int) -> None:
@@ -122,14 +119,19 @@ class Conformal:
             mode: Any = "edge" if self._offset.shape[1] else "constant"
             self._offset = np.pad(self._offset, ((0, 0), (0, more), (0, 0)), mode)
             self._count = np.pad(self._count, ((0, 0), (0, more)), mode)
+            self._error = np.pad(self._error, ((0, 0), (0, more)), mode)
 
-    def _compare(self, values: Float32s, steps: Steps, truth: Floats) -> None:
-        """values [s, h, q], steps [r], truth [r, s]."""
-        there = np.isfinite(truth.T)  # [s, r]
-        below = truth.T[:, :, None] <= values[:, steps]  # [s, r, q]
-        push = np.where(there[:, :, None], np.array(self._levels) - below, 0.0)
-        rate = np.maximum(self.rate, _EAGER / (1.0 + self._count[:, steps]))
+    def _compare(self, kept: Float32s, steps: Steps, truth: Floats) -> None:
+        """kept [s, h, q + 1]: issued quantiles, then the width of the band inside; steps [r], truth [r, s]."""
+        issued, width, came = kept[:, steps, :-1], kept[:, steps, -1], truth.T  # [s, r, q], [s, r], [s, r]
+        there = np.isfinite(came) & (width > 0)
+        count, error = self._count[:, steps], self._error[:, steps]
+        off = np.abs(came - np.median(issued, axis=2)) / np.where(width > 0, width, 1.0)
+        error += np.maximum(self.rate, 1.0 / (1.0 + count)) * np.where(there, off - error, 0.0)
+        rate = self.rate * np.maximum(error, 1.0)
+        push = np.where(there[:, :, None], np.array(self._levels) - (came[:, :, None] <= issued), 0.0)
         self._offset[:, steps] += rate[:, :, None] * push
+        self._error[:, steps] = error
         self._count[:, steps] += there
 
 

@@ -115,7 +115,7 @@ def autocorrelation(values: Floats, lags: int) -> Floats:
     """Autocorrelation at lags 0 .. `lags` of each column of [t, s]; 0 for a constant or unknown one."""
     t = len(values)
     centred = values - values.mean(axis=0)
-    size = 1 << (2 * t - 1).bit_length()
+    size = 1 << (t + lags).bit_length()  # long enough that no wanted lag wraps around
     spectrum = np.fft.rfft(centred, size, axis=0)
     cover = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size, axis=0)[: lags + 1]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -146,15 +146,13 @@ def _calendar(step: int) -> list[int]:
 
 
 def _season(rho: Floats, calendar: Sequence[int], t: int) -> int:
-    passed = [m for m in calendar if rho[m] > 0 and seasonal(rho, m, t)]
     inner = rho[1:-1]
     peaks: Bools = (inner >= rho[:-2]) & (inner > rho[2:]) & (inner >= 0.3)
-    lags = np.nonzero(peaks)[0] + 1
-    lags = lags[lags > 1]
-    best = float(rho[lags].max()) if len(lags) else 0.0
-    for m in passed:  # the day before the week: a longer season must be clearly better
-        if rho[m] >= 0.8 * max(best, max(float(rho[k]) for k in passed) - 0.05):
-            return m
-    if best and not passed:
-        return int(lags[rho[lags] >= 0.9 * best][0])
-    return max(passed, key=lambda m: float(rho[m]), default=1)
+    fair = rho * t / (t - np.arange(len(rho)))  # the sums behind long lags have fewer terms
+    lags = [int(k) + 1 for k in np.nonzero(peaks)[0] if k > 0]
+    best = max((float(fair[k]) for k in lags), default=0.0)
+    passed = [m for m in calendar if rho[m] > 0 and seasonal(rho, m, t)]
+    top = max((float(fair[m]) for m in passed), default=0.0)
+    if passed and top >= 0.8 * best:  # the day before the week, unless the week is clearly better
+        return next(m for m in passed if fair[m] >= top - 0.1)
+    return next((k for k in lags if fair[k] >= 0.9 * best), 1)

@@ -73,7 +73,7 @@ def practise(context: Frame, horizon: int, times: int, go: Callable[[Frame, int,
         return
     gap = max(ahead // 4, 1)
     last = t - ahead
-    origins = [o for o in range(last - gap * (times - 1), last + 1, gap) if o >= max(t // 2, 2)]
+    origins = [o for o in range(last - gap * (times - 1), last + 1, gap) if o >= max(t / 2, 2)]
     for o, following in zip(origins, [*origins[1:], t], strict=True):
         go(context.rows(0, o), ahead, context.rows(o, following))
 

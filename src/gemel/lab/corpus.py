@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gemel.core.errors import InputError
 from gemel.core.values import Float32s
-from gemel.lab.priors import Draw, bank
+from gemel.lab.priors import FAMILIES, Draw, bend, unit
 
 PARTS = 8
 """A step is drawn in so many parts, each from one source at one rate."""
@@ -100,7 +100,7 @@ class Corpus:
         """The windows of one step: the same for the same seed and step."""
         m = self.mixture
         self._fill(step // m.renew)
-        draw = Draw((m.seed << 32) + step, self.device)
+        draw = self._draw("step", step)
         t = m.lengths[int(draw.whole(0, len(m.lengths), 1))]
         n = max(1, m.tokens // t // PARTS)
         x = torch.cat([self._part(draw, n, (t + 1) * m.patch) for _ in range(PARTS)])
@@ -113,8 +113,11 @@ class Corpus:
     def _fill(self, number: int) -> None:
         if number != self.filled:
             m = self.mixture
-            self.rows = bank(Draw((m.seed << 32) + (1 << 31) + number, self.device), m.rows, m.row)
+            self.rows = bank(self._draw("bank", number), m.rows, m.row)
             self.filled = number
+
+    def _draw(self, what: str, number: int) -> Draw:
+        return Draw(zlib.crc32(f"{self.mixture.seed} {what} {number}".encode()), self.device)
 
     def _part(self, draw: Draw, n: int, length: int) -> Tensor:
         """n rows of one source at one rate, [n, length], NaN where missing."""
@@ -130,6 +133,28 @@ class Corpus:
         return self.rows[draw.whole(0, len(self.rows), n, 1), at].view(n, length, rate).mean(-1)
 
 
+def bank(draw: Draw, n: int, length: int) -> Tensor:
+    """About n rows of all families by their shares, unit scale, random order; a tenth are graphs over the others."""
+    total = sum(share for _, share in FAMILIES.values())
+    rows = torch.cat([unit(f(draw, max(1, round(n * share / total)), length)) for f, share in FAMILIES.values()])
+    rows = rows[torch.randperm(len(rows), generator=draw.source, device=draw.device)]
+    return graphs(draw, rows, 0.1)
+
+
+def graphs(draw: Draw, rows: Tensor, share: float) -> Tensor:
+    """A part of the rows becomes a random causal graph over others: bent, delayed, added, two levels deep."""
+    n = int(len(rows) * share)
+    for _ in range(2):
+        parents = rows[draw.whole(0, len(rows), 3, n)]
+        lag = int(draw.whole(0, 64, 1))
+        parents = torch.stack([parents[0], parents[1].roll(lag, -1), parents[2]])
+        weight = draw.normal(3, n, 1) * torch.tensor([1.0, 1.0, 0.5], device=rows.device)[:, None, None]
+        mixed = sum(w * bend(draw, x) for w, x in zip(weight, parents, strict=True))
+        product = unit(bend(draw, parents[0]) * (1 + 0.5 * bend(draw, parents[1])))
+        rows = torch.cat((torch.where(draw.chance(0.8, n, 1) > 0, unit(mixed), product), rows[n:]))
+    return rows
+
+
 def centred(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Rows with the seen values at mean 0 and deviation 1 (a constant row is 0), zeros where not seen."""
     count = seen.sum(-1, keepdim=True).clamp(min=1.0)
@@ -142,8 +167,8 @@ def centred(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 def wear(draw: Draw, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """What happens to signals on the way: mixing, bending, drift, clipping, rounding, noise, spikes, gaps."""
-    b, l = x.shape
-    t = draw.time(l) / l
+    b, length = x.shape
+    t = draw.time(length) / length
 
     def some(p: float) -> Tensor:
         return draw.chance(p, b, 1)
@@ -162,11 +187,11 @@ def wear(draw: Draw, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     x = torch.where(some(0.07) > 0, torch.exp(draw.uniform(0.2, 0.8, b, 1) * x.clamp(-5, 5)), x)
     limit = draw.uniform(-1.0, 2.0, b, 1)
     x = torch.where(some(0.05) > 0, torch.minimum(x, limit), torch.where(some(0.05) > 0, torch.maximum(x, -limit), x))
-    x = x + some(0.15) * draw.log(0.003, 0.3, b, 1) * draw.normal(b, l)
+    x = x + some(0.15) * draw.log(0.003, 0.3, b, 1) * draw.normal(b, length)
     grain = draw.log(0.01, 1.0, b, 1)
     x = torch.where(some(0.1) > 0, (x / grain).round() * grain, x)
-    x = x + some(0.04) * draw.chance(0.005, b, l) * draw.log(2.0, 20.0, b, 1) * draw.normal(b, l)
-    seen = seen * (1 - some(0.06) * draw.chance(0.2, b, l))
+    x = x + some(0.04) * draw.chance(0.005, b, length) * draw.log(2.0, 20.0, b, 1) * draw.normal(b, length)
+    seen = seen * (1 - some(0.06) * draw.chance(0.2, b, length))
     gap = ((t - knee).abs() < draw.log(0.003, 0.2, b, 1)).float()
     seen = seen * (1 - some(0.06) * gap)
     late = (t < draw.uniform(0.1, 0.9, b, 1)).float()  # a history that begins inside the window
@@ -175,11 +200,14 @@ def wear(draw: Draw, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hide(draw: Draw, b: int, t: int, longest: int) -> Tensor:
-    """Runs of patches to hide, [b, t + 1]: most windows have one, some two; the first patch is always seen."""
+    """Runs of patches to hide, [b, t + 1]: most windows have one, some two, short and long ones alike; the first patch
+    is always seen."""
     at = torch.arange(t + 1, device=draw.device)
     hidden = torch.zeros(b, t + 1, device=draw.device)
-    for p in (0.8, 0.3):
-        size = draw.log(1.0, min(longest, t - 1) + 1.0, b, 1).floor()
+    most = min(longest, t - 1) + 1.0
+    for p in (0.9, 0.4):
+        short = draw.chance(0.5, b, 1) > 0
+        size = torch.where(short, draw.log(1.0, most, b, 1), draw.uniform(1.0, most, b, 1)).floor()
         start = 1 + (draw.uniform(0, 1, b, 1) * t).floor()
         hidden = torch.maximum(hidden, draw.chance(p, b, 1) * ((at >= start) & (at < start + size)))
     return hidden

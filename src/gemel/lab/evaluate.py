@@ -173,9 +173,12 @@ def bench(ask: Ask, way: Way, tell: Callable[[str], None] = print) -> dict[str, 
     """MASE and CRPS on the public benchmark beside the published models. For reporting only: tune on nothing here."""
     code, root = os.environ.get("GEMEL_BENCH", ""), os.environ.get("GEMEL_DATA", "")
     if not code or not root:
-        raise InputError("the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to the folders of bench and data")
+        raise InputError(
+            "the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to the folders of bench and data"
+        )
     spec = importlib.util.spec_from_file_location("gift", Path(code) / "gift" / "gift.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     gift = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gift)
     base = gift.published().query("model == 'seasonal_naive'").set_index("config")
@@ -186,7 +189,8 @@ def bench(ask: Ask, way: Way, tell: Callable[[str], None] = print) -> dict[str, 
         tell(f"{name:20s} MASE {ratio['MASE']:.3f}  CRPS {ratio['CRPS']:.3f}  of seasonal naive")
     table = gift.summary(scores)
     place = list(table.index).index(">>> this run")
-    tell(f"all: MASE {table.MASE.iloc[place]:.3f}  CRPS {table.CRPS.iloc[place]:.3f}, rank {place + 1} of {len(table)} by CRPS")
+    mine, of = table.iloc[place], len(table)
+    tell(f"all: MASE {mine.MASE:.3f}  CRPS {mine.CRPS:.3f}, rank {place + 1} of {of} by CRPS")
     return scores
 
 
@@ -200,7 +204,7 @@ def main() -> None:
     given = say.parse_args()
     ask, way = opened(given.onnx), {"fast": FAST, "best": BEST}[given.way]
     if given.pool:
-        held = [y[-20_000:] for y in read_pool(given.pool)[1]]
+        held = [y[-20_000:].astype(np.float64) for y in read_pool(given.pool)[1]]
         for horizon in (12, 48, 240):
             print(horizon, "network", rolling(held, horizon, lambda c, h: forecast(ask, c, h, way)))
             print(horizon, "naive  ", rolling(held, horizon, naive))

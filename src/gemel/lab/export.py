@@ -45,7 +45,9 @@ class Served(nn.Module):
         return view.units(self.network.answer(features, view.recent)), features
 
 
-def export(run: Run, folder: str | Path, name: str = "foundation", scores: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def export(
+    run: Run, folder: str | Path, name: str = "foundation", scores: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Write `name.onnx`, `name.int8.onnx` and `name.json` into `folder`; returns the card.
 
     Raises `PartError` when the float32 graph does not answer as the network does (relative difference above 1e-3).

@@ -156,9 +156,9 @@ def scaled(values: Tensor, seen: Tensor) -> Scaled:
     deviation = spread.clamp(min=FLOOR * FLOOR).sqrt()
     late = torch.exp(torch.arange(1 - p, 1, device=values.device) / 4.0)  # of a patch its last few points count most
     ago = torch.arange(t, device=values.device)
-    fade = torch.exp((ago - ago[:, None]).float().clamp(max=0.0)).tril()  # [t, t]: and of patches the last visible one
+    fade = torch.exp((3.0 * (ago - ago[:, None])).clamp(-75.0, 0.0)).tril()  # [t, t]: and the last patch with any
     weight = fade @ (seen * late).sum(-1, keepdim=True)
-    recent = (fade @ (values * late).sum(-1, keepdim=True)).squeeze(-1) / weight.squeeze(-1).clamp(min=1e-30)
+    recent = (fade @ (values * late).sum(-1, keepdim=True)).squeeze(-1) / weight.squeeze(-1).clamp(min=1e-36)
     inside = squash((values - mean[..., None]) / deviation[..., None]) * seen
     return Scaled(inside, seen, squash((recent - mean) / deviation), mean, deviation)
 

@@ -22,11 +22,12 @@ GRID = 256  # phase steps of a cycle's template
 
 
 class Draw:
-    """Random numbers on a device from a seed: the same seed gives the same series."""
+    """Random numbers on a device from a seed below 2**32 (the CPU's generator reads no more bits): the same seed gives
+    the same series."""
 
     def __init__(self, seed: int, device: str = "cpu") -> None:
         self.device = device
-        self.source = torch.Generator(device).manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+        self.source = torch.Generator(device).manual_seed(seed)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self.source, device=self.device) * (high - low) + low
@@ -83,10 +84,10 @@ def spectral(draw: Draw, density: Tensor, length: int) -> Tensor:
 
 def filtered(x: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
     """x [n, l] through a causal linear system given by its frequency response of z = exp(i 2 pi f) [2l + 1]."""
-    l = x.shape[-1]
-    f = torch.arange(2 * l + 1, device=x.device, dtype=torch.float32) / (4 * l)
+    length = x.shape[-1]
+    f = torch.arange(2 * length + 1, device=x.device, dtype=torch.float32) / (4 * length)
     z = torch.exp(2j * math.pi * f)
-    return torch.fft.irfft(torch.fft.rfft(x, n=4 * l) * response(z), n=4 * l)[:, :l]
+    return torch.fft.irfft(torch.fft.rfft(x, n=4 * length) * response(z), n=4 * length)[:, :length]
 
 
 def slow(draw: Draw, n: int, length: int, low: float = 30.0, high: float = 2000.0) -> Tensor:
@@ -368,20 +369,6 @@ def oscillators(draw: Draw, n: int, length: int) -> Tensor:
     return out.T + draw.log(0.001, 0.2, n, 1) * draw.normal(n, length)
 
 
-def graphs(draw: Draw, rows: Tensor, share: float) -> Tensor:
-    """A part of the rows becomes a random causal graph over others: bent, delayed, added, two levels deep."""
-    n = int(len(rows) * share)
-    for _ in range(2):
-        parents = rows[draw.whole(0, len(rows), 3, n)]
-        lag = int(draw.whole(0, 64, 1))
-        parents = torch.stack([parents[0], parents[1].roll(lag, -1), parents[2]])
-        weight = draw.normal(3, n, 1) * torch.tensor([1.0, 1.0, 0.5], device=rows.device)[:, None, None]
-        mixed = sum(w * bend(draw, x) for w, x in zip(weight, parents, strict=True))
-        product = unit(bend(draw, parents[0]) * (1 + 0.5 * bend(draw, parents[1])))
-        rows = torch.cat((torch.where(draw.chance(0.8, n, 1) > 0, unit(mixed), product), rows[n:]))
-    return rows
-
-
 FAMILIES: dict[str, tuple[Family, float]] = {
     "seasons": (seasons, 3.0),
     "structural": (structural, 1.5),
@@ -396,11 +383,3 @@ FAMILIES: dict[str, tuple[Family, float]] = {
     "oscillators": (oscillators, 0.3),
 }
 """Family -> (generator, share)."""
-
-
-def bank(draw: Draw, n: int, length: int) -> Tensor:
-    """About n rows of all families by their shares, unit scale, random order; a tenth are graphs over the others."""
-    total = sum(share for _, share in FAMILIES.values())
-    rows = torch.cat([unit(f(draw, max(1, round(n * share / total)), length)) for f, share in FAMILIES.values()])
-    rows = rows[torch.randperm(len(rows), generator=draw.source, device=draw.device)]
-    return graphs(draw, rows, 0.1)

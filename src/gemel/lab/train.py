@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-
 import torch
 from torch import Tensor, nn
 
@@ -44,11 +43,14 @@ class Recipe:
     seed: int = 0
 
 
+EVERY = 50
+"""Steps between two entries of the log."""
+
 RECIPES = {
     "cpu": Recipe(),
     "gpu": Recipe(
         shape=Shape(width=256, heads=4, layers=5),
-        mixture=Mixture(tokens=65_536, rows=16_384, renew=64, lengths=(4, 8, 16, 32, 64, 88, 88)),
+        mixture=Mixture(tokens=65_536, rows=32_768, renew=512, lengths=(4, 8, 16, 32, 64, 88, 88)),
         average=0.999,
     ),
 }
@@ -83,6 +85,19 @@ class Run:
         ]
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.state = State()
+
+    def update(self, rate: float) -> None:
+        """One step of the optimisers along the gradients, and of the average after the weights."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        keep = min(self.recipe.average, self.state.step / (self.state.step + 10))  # early weights are soon forgotten
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.network.state_dict().values()), 1 - keep)
+        self.state.step += 1
 
     def save(self, name: str = "checkpoint.pt") -> None:
         """Write everything; a crash while writing leaves the file before it."""
@@ -132,8 +147,8 @@ class Run:
 def recipe_of(held: Mapping[str, Any]) -> Recipe:
     """The recipe a card or a checkpoint holds."""
     rest = dict(held)
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("shape").items()}
-    mixture = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("mixture").items()}
+    parts: list[dict[str, Any]] = [rest.pop("shape"), rest.pop("mixture")]
+    shape, mixture = ({k: tuple(v) if isinstance(v, list) else v for k, v in part.items()} for part in parts)
     return Recipe(Shape(**shape), Mixture(**mixture), **rest)
 
 
@@ -155,38 +170,26 @@ def pretrain(
     run = Run(recipe, Path(folder), device)
     tell("resumed" if run.load() else "new run")
     corpus, state = Corpus(recipe.mixture, series, device), run.state
-    learn = torch.compile(loss_of, dynamic=False) if fast else loss_of
+    learn = torch.compile(loss_of) if fast else loss_of
     before, since, saved = state.seconds, time.perf_counter(), time.perf_counter()
     losses: list[Tensor] = []
-    parameters = list(run.network.parameters())
-    while True:
+    while not state.fall or state.step < end(recipe, state):
         state.seconds = before + time.perf_counter() - since
-        if not state.fall and (at := fall(recipe, state, budget_s)):
-            state.fall = at
+        if not state.fall and falls(recipe, state, budget_s):
             run.save("stable.pt")
-        if state.fall and state.step >= end(recipe, state):
-            break
+            state.fall = max(1, state.step)
         loss = learn(run.network, corpus.windows(state.step))
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimiser in run.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * strength(recipe, state)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        state.step += 1
-        keep = min(recipe.average, 1 - 1 / (state.step + 1))  # a short run averages over what there is
-        with torch.no_grad():
-            torch._foreach_lerp_(list(run.average.values()), list(run.network.state_dict().values()), 1 - keep)
+        run.update(recipe.rate * strength(recipe, state))
         losses.append(loss.detach())
-        if len(losses) == 50:
+        if len(losses) == EVERY:  # also the only moment to save: a resumed run then writes the same log
             state.log.append((state.step, float(torch.stack(losses).mean())))
             losses = []
-            pace = state.step / max(state.seconds, 1e-9)
-            tell(f"step {state.step}  loss {state.log[-1][1]:.4f}  {pace * recipe.mixture.tokens:.0f} patches/s")
-        if time.perf_counter() - saved > save_s:
-            run.save()
-            saved = time.perf_counter()
+            pace = state.step * recipe.mixture.tokens / state.seconds
+            tell(f"step {state.step}  loss {state.log[-1][1]:.4f}  {pace:.0f} patches/s  {state.seconds / 60:.1f} min")
+            if time.perf_counter() - saved > save_s:
+                run.save()
+                saved = time.perf_counter()
     run.save()
     return run
 
@@ -205,11 +208,11 @@ def loss_of(network: Network, windows: Windows) -> Tensor:
     return pinball(answer.float(), target, weight, levels)
 
 
-def fall(recipe: Recipe, state: State, budget_s: float) -> int:
-    """The step at which the rate begins to fall, once that is known; else 0."""
+def falls(recipe: Recipe, state: State, budget_s: float) -> bool:
+    """Whether the rate begins to fall now."""
     if recipe.steps:
-        return max(1, round(recipe.steps * (1 - recipe.decay)))
-    return max(1, state.step) if state.seconds >= budget_s * (1 - recipe.decay) else 0
+        return state.step >= round(recipe.steps * (1 - recipe.decay))
+    return state.seconds >= budget_s * (1 - recipe.decay)
 
 
 def end(recipe: Recipe, state: State) -> int:

@@ -96,9 +96,10 @@ class Thermal:
     - `cooling`: ONAN, ONAF, OF, OD or distribution: the guide's recommended constants; `constants` overrides some of
       `x y k11 k21 k22 tau_winding R` (minutes). `paper`: normal or upgraded.
     - `oil_noise`: what the equations miss, K per square root of an hour, on the top oil.
-    - `priors`: `{name = {mean, sd, memory, low, high}}` for any of `load ambient oil_rise hot_rise hot_offset tau_oil fan_health`
-      and, latent, `ambient_mean year_cos year_sin day_cos day_sin day2_cos day2_sin weather`; keys left out keep
-      their defaults, `sd = 0` makes a quantity a known number. Rises in K, `tau_oil` in minutes, `memory` a duration.
+    - `priors`: `{name = {mean, sd, memory, low, high}}` for any of `load ambient oil_rise hot_rise hot_offset tau_oil
+      fan_health` and, latent, `ambient_mean year_cos year_sin day_cos day_sin day2_cos day2_sin weather`; keys left
+      out keep their defaults, `sd = 0` makes a quantity a known number. `hot_offset` is what the equations miss on the
+      hot spot. Rises and temperatures in K, `tau_oil` in minutes, `memory` a duration.
     """
 
     def __init__(
@@ -129,7 +130,14 @@ class Thermal:
         self.inputs = (*self.load, *([fan] if fan else []), *([ambient] if ambient else []))
         self.outputs = (oil, hot_spot, ageing, *([fan_power] if fan else []), *([] if ambient else ["ambient"]))
         drifting = ["load", "ambient"] if ambient else ["load"]
-        drifting += ["oil_rise", "hot_rise", "hot_offset", "tau_oil", *(["fan_health"] if fan else []), *([] if ambient else _LATENT)]
+        drifting += [
+            "oil_rise",
+            "hot_rise",
+            "hot_offset",
+            "tau_oil",
+            *(["fan_health"] if fan else []),
+            *([] if ambient else _LATENT),
+        ]
         plain = ["top_oil", "rise_fast", "rise_slow", *(["stage"] if fan else []), *([] if ambient else ["ambient"])]
         self.states = (*plain, *drifting)
         self._row = {name: i for i, name in enumerate(self.states)}

@@ -46,10 +46,10 @@ class Memory:
         then = {name: i for i, name in enumerate(state["signals"])}
         pairs = [(i, then[name]) for i, name in enumerate(self._names) if name in then]
         now, old = [i for i, _ in pairs], [j for _, j in pairs]
-        if any(state[name].shape[1:] != column.shape[1:] for name, column in self._columns.items()):
-            return
-        for name, column in self._columns.items():
-            column[now] = state[name][old]
+        shapes = {name: column.shape[1:] for name, column in self._columns.items()}
+        if all(name in state and state[name].shape[1:] == shape for name, shape in shapes.items()):
+            for name, column in self._columns.items():
+                column[now] = state[name][old]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,101 @@
+"""What `kill -9` costs: a twin hears a file through Mosquitto and is killed again and again; nothing may be missing.
+
+The publisher sends at QoS 1 and the twin is killed at random moments of the replay, started again, and killed again.
+Afterwards its store must hold exactly the points of a run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from servers import Mosquitto  # noqa: E402
+
+GEMEL = [sys.executable, "-m", "gemel.cli"]
+
+
+def torture(folder: Path, file: Path, twin: str, until: str, kills: int, seed: int, topic: str) -> dict[str, Any]:
+    """Run `twin` (the text of a twin file with `BROKER` for the address) undisturbed and disturbed, and compare.
+
+    Returns the points of both, those missing, extra and different, and how many kills hit a running twin."""
+    server = Mosquitto(folder).start()
+    try:
+        stores = []
+        for name, shots in (("calm", 0), ("killed", kills)):
+            place = folder / name
+            place.mkdir()
+            text = twin.replace("BROKER", server.url)
+            (place / "twin.toml").write_text(text.replace('name = "', f'name = "{name}-', 1))
+            hits = _run(place, file, server.url, until, shots, random.Random(seed), f"{topic}")
+            stores.append(_points(next(place.glob("*.gemel"))))
+        calm, killed = stores
+        return {
+            "points": len(calm),
+            "killed_points": len(killed),
+            "missing": len(calm - killed),
+            "extra": len(killed - calm),
+            "kills": hits,
+        }
+    finally:
+        server.stop()
+
+
+def _run(place: Path, file: Path, url: str, until: str, kills: int, dice: random.Random, topic: str) -> int:
+    command = [*GEMEL, "run", "twin.toml", "--until", until, "--json"]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    twin = start()
+    _listens(place)
+    play = subprocess.Popen([*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--json"], stdout=subprocess.DEVNULL)
+    hits = 0
+    for _ in range(kills):
+        time.sleep(dice.uniform(0.5, 3.0))
+        if twin.poll() is None:
+            twin.kill()
+            hits += 1
+        twin.wait()
+        twin = start()
+    assert play.wait(600) == 0
+    out, _ = twin.communicate(timeout=900)
+    (place / "report.json").write_bytes(out)
+    assert twin.returncode == 0, json.loads(out)
+    return hits
+
+
+def _listens(place: Path, patience: float = 30.0) -> None:
+    """Until the twin has been seen to take its session: its socket answers, and then one more moment."""
+    end = time.monotonic() + patience
+    while not list(place.glob("*.sock")):
+        assert time.monotonic() < end, "the twin did not start"
+        time.sleep(0.05)
+    time.sleep(1.0)
+
+
+def _points(store: Path) -> set[tuple[Any, ...]]:
+    with duckdb.connect(str(store), read_only=True) as open_store:
+        rows = open_store.execute(
+            "SELECT name, time, value, quality FROM points JOIN signals ON number = signal"
+        ).fetchall()
+    assert len(rows) == len(set(rows)), "a point is there twice"
+    return set(rows)
+
+
+def scratch(name: str) -> Path:
+    """An empty folder below runs/."""
+    folder = ROOT / "runs" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
