@@ -25,8 +25,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bench.harness import Bench
 from gemel.connectors.mqtt import Mqtt
 from gemel.core.clock import Wall
+from gemel.core.setting import Setting
 from gemel.core.values import Signal, Signals
-from gemel.loop.acquire import Setting
 
 MESSAGES, ROUNDS, TOPICS = 20_000, 5, 10
 

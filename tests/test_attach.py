@@ -32,8 +32,7 @@ class Line:
         now = Wall().now() // MINUTE * MINUTE
         time = now - np.arange(100)[::-1] * MINUTE
         yield Batch.of(np.zeros(100), time, np.sin(np.arange(100) / 10))
-        while not self.over.is_set():
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(self.over.wait)
 
     def confirm(self, batch: Batch) -> None:
         """Nothing to forget."""
@@ -54,7 +53,10 @@ class Wind:
 def twin(folder: Path, line: Line) -> Twin:
     return Twin(
         name="shed",
-        signals=[Signal("air", unit="degC", address="line:air"), Signal("fan", role="controlled", low=0, high=2, address="line:fan")],
+        signals=[
+            Signal("air", unit="degC", address="line:air"),
+            Signal("fan", role="controlled", low=0, high=2, address="line:fan"),
+        ],
         every="1s",
         horizon="30min",
         connectors={"line": line},
@@ -62,7 +64,7 @@ def twin(folder: Path, line: Line) -> Twin:
         forecaster=Stage(Naive(), every=10**9, step=MINUTE, context=100 * MINUTE),
         policy=Wind(),
         mode="advise",
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

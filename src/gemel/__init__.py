@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gemel.config import dump as dump
     from gemel.config import load as load
     from gemel.config import open as open
+    from gemel.core.setting import Stage as Stage
     from gemel.core.values import Asset as Asset
     from gemel.core.values import Belief as Belief
     from gemel.core.values import Decision as Decision
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gemel.core.values import Frame as Frame
     from gemel.core.values import Signal as Signal
     from gemel.frames import forecast as forecast
-    from gemel.loop.stages import Stage as Stage
     from gemel.twin import Twin as Twin
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _FACE = {
     "Forecast": "gemel.core.values",
     "Frame": "gemel.core.values",
     "Signal": "gemel.core.values",
-    "Stage": "gemel.loop.stages",
+    "Stage": "gemel.core.setting",
     "Twin": "gemel.twin",
     "dump": "gemel.config",
     "forecast": "gemel.frames",

@@ -19,10 +19,10 @@ from typing import Any
 from gemel.core.clock import CLOCKS
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
 from gemel.core.registry import build, kind_of
+from gemel.core.setting import Stage
 from gemel.core.units import duration
 from gemel.core.values import Asset, Signal
 from gemel.fetch import home
-from gemel.loop.stages import Stage
 from gemel.twin import Twin
 
 # key of the file -> wing

@@ -204,5 +204,3 @@ def _summary(found: dict[str, Any]) -> None:
     console.print(f"\nnext: gemel forecast {file}", highlight=False)
     console.print(f"      gemel whatif {file} --set fan=2 --for 12h", highlight=False)
     console.print(f"      gemel history {file} --last 1d", highlight=False)
-
-

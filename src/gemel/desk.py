@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from gemel.core.errors import InputError, nearest
+from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
-from gemel.core.values import Decision, Finding, Forecast, Frame, Signals
-from gemel.loop.acquire import Setting
+from gemel.core.values import LEVELS, Decision, Finding, Forecast, Frame, Signals
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
 from gemel.loop.simulate import Simulator, ahead
-from gemel.loop.stages import LEVELS, Stages
+from gemel.loop.stages import Stages
 
 
 class Owner(Protocol):

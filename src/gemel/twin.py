@@ -14,13 +14,13 @@ from typing import Any
 from gemel import attach
 from gemel.core.clock import Data, Virtual, Wall
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import duration, instant
 from gemel.core.values import Asset, Decision, Finding, Forecast, Frame, Signal, Signals
 from gemel.desk import Desk
-from gemel.loop.acquire import Bound, Setting
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
-from gemel.loop.stages import Stage, Stages
+from gemel.loop.stages import Stages
 
 MODES = ("observe", "advise", "auto")
 

@@ -15,8 +15,8 @@ from gemel.connectors.broker import Broker
 from gemel.connectors.mqtt import Mqtt
 from gemel.core.clock import Wall
 from gemel.core.errors import ConfigError
+from gemel.core.setting import Setting
 from gemel.core.values import Signal, Signals
-from gemel.loop.acquire import Setting
 
 pytestmark = pytest.mark.server
 

@@ -22,9 +22,9 @@ from gemel.connectors.commands import read_command, write_ack
 from gemel.connectors.mqtt import Mqtt
 from gemel.core.clock import Wall
 from gemel.core.errors import ConfigError
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND
 from gemel.core.values import Ack, Batch, Command, Signal, Signals
-from gemel.loop.acquire import Setting
 from gemel.testing import check_actuator, check_source
 from servers import Mosquitto
 

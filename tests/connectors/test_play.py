@@ -19,8 +19,8 @@ from gemel.connectors.play import play
 from gemel.connectors.replay import Replay
 from gemel.core.clock import Data
 from gemel.core.errors import ConfigError, ConnectorError
+from gemel.core.setting import Setting
 from gemel.core.values import Batch, Signal, Signals
-from gemel.loop.acquire import Setting
 
 pytestmark = pytest.mark.server
 

@@ -18,9 +18,9 @@ import pytest
 from gemel.connectors.replay import Replay
 from gemel.core.clock import Clock, Data, Virtual, Wall
 from gemel.core.errors import ConfigError, ConnectorError
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND, instant
 from gemel.core.values import BAD, GOOD, Batch, Event, Signal, Signals
-from gemel.loop.acquire import Setting
 from gemel.testing.source import check_source
 
 OIL, LOAD = Signal("oil", address="plant:OT"), Signal("load", address="plant:#HUFL")

@@ -20,9 +20,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gemel.connectors.commands import write_command
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError, ConnectorError
+from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Batch, Command, Signal, Signals
-from gemel.loop.acquire import Setting
 from gemel.packs.energy.station import Station
 from gemel.packs.energy.transformer import COLUMNS, Plant, Row, Tank
 

@@ -11,9 +11,9 @@ import pytest
 
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
+from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import DECILES, Belief, Decision, Finding, Floats, Forecast, Signal, Signals
-from gemel.loop.acquire import Setting
 from gemel.loop.decide import Situation
 from gemel.policies.shooting import Shooting
 from gemel.testing import check_policy

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
 from gemel.core.registry import part
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration
 from gemel.core.values import BAD, GOOD, UNCERTAIN, Batch, Signal, Signals
-from gemel.loop.acquire import Setting
 from gemel.loop.process import process
 from gemel.testing import check_transform
 

@@ -11,9 +11,9 @@ import pytest
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
 from gemel.core.registry import part
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND
 from gemel.core.values import BAD, GOOD, IMPUTED, Frame, Signals
-from gemel.loop.acquire import Setting
 from gemel.testing import check_view
 
 MINUTE = 60 * SECOND

@@ -24,9 +24,9 @@ from gemel.connectors.line import VERSIONS, Line
 from gemel.connectors.payload import EARLIEST, Decoder, Message
 from gemel.core.clock import Wall
 from gemel.core.errors import ConfigError, ConnectorError, InputError, nearest
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration
 from gemel.core.values import Ack, Batch, Command, Event, Signal
-from gemel.loop.acquire import Setting
 
 log = logging.getLogger(__name__)
 

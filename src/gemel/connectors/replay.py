@@ -14,8 +14,8 @@ from gemel.connectors.stamps import NONE
 from gemel.connectors.table import Block, Table, located, numbers
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.setting import Setting
 from gemel.core.values import BAD, GOOD, Batch, Bools, Event, Floats, Ints, Signal, Signals, Times
-from gemel.loop.acquire import Setting
 
 _POINTS = 50_000  # of a batch
 _AT_ONCE = 4096  # of a batch that waits for its time

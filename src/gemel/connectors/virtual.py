@@ -11,9 +11,9 @@ import numpy as np
 from gemel.core.clock import Data
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import build, declared
+from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Ack, Batch, Belief, Command, Floats
-from gemel.loop.acquire import Setting
 from gemel.loop.simulate import Simulator
 
 DAY = 86_400 * 10**9

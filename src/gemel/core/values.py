@@ -7,13 +7,14 @@ Times are int64 nanoseconds, UTC. Quality is one of `GOOD UNCERTAIN BAD IMPUTED`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.units import instant_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,8 @@ GOOD, UNCERTAIN, BAD, IMPUTED = 0, 1, 2, 3
 
 QUALITIES = ("good", "uncertain", "bad", "imputed")
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Levels of the forecasts a twin keeps: the deciles, and the two a chance constraint looks at."""
 TYPES = ("number", "state", "text", "event", "blob")
 ROLES = ("measured", "controlled", "derived", "known")
 
@@ -303,6 +306,17 @@ class Forecast:
         """One level of one signal, [h], interpolated between the levels held."""
         held = self.of(name).astype(np.float64)
         return np.array([np.interp(level, self.levels, row) for row in held])
+
+    def only(self, names: Sequence[str]) -> Forecast:
+        """The same for just these signals, those of them that it has."""
+        kept = [n for n in names if n in self.signals]
+        rows = [self.signals.index(n) for n in kept]
+        samples = None if self.samples is None else self.samples[:, rows]
+        return replace(self, values=self.values[rows], signals=tuple(kept), samples=samples)
+
+    def named(self, by: str) -> Forecast:
+        """The same with a maker and an id of its own."""
+        return replace(self, by=by, id=f"forecast-{by}-{instant_id(self.issued)}")
 
     def median(self, name: str) -> Floats:
         """The middle of one signal, [h]."""

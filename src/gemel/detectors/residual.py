@@ -11,10 +11,10 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Belief, Finding
 from gemel.detectors.chart import Chart
-from gemel.loop.acquire import Setting
 from gemel.loop.decide import Situation
 from gemel.loop.simulate import Assignable, Simulator
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, nearest
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.values import Belief, Bools, Floats, Frame
-from gemel.loop.acquire import Setting
 from gemel.loop.estimate import usable
 from gemel.loop.simulate import Assignable, Noisy, Simulator
 
@@ -67,12 +67,12 @@ class Enkf:
         self.inflation = inflation
 
     def bind(self, setting: Setting) -> None:
-        simulator = setting.simulator
-        if simulator is None or not isinstance(simulator, Assignable):
+        if not isinstance(setting.simulator, Assignable):
             raise ConfigError(
                 ["enkf: the twin's simulator cannot be read and overwritten"],
                 "choose a simulator with extract, assign and observe, such as kind = 'thermal'",
             )
+        simulator: Simulator = setting.simulator  # type: ignore[assignment]
         unknown = [n for n in self.noise if n not in simulator.outputs]
         if unknown:
             raise ConfigError(
@@ -80,8 +80,8 @@ class Enkf:
                 f"outputs: {', '.join(simulator.outputs)}",
             )
         self._every, self._seed = setting.every, setting.seed
-        self._simulator: Simulator = simulator
-        self._access: Assignable = simulator
+        self._simulator = simulator
+        self._access: Assignable = setting.simulator
         self._observed = [(n, list(simulator.outputs).index(n), sd) for n, sd in self.noise.items()]
         self._noisy = simulator if isinstance(simulator, Noisy) else None
         self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))

@@ -15,11 +15,11 @@ import numpy as np
 
 from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.values import DECILES, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import check, spacing
 from gemel.forecasters.member import bind, member, memories, remember, teach
-from gemel.forecasters.pending import Pending, Steps, smooth
-from gemel.loop.acquire import Setting
+from gemel.forecasters.pending import Pending, Steps
 from gemel.loop.forecast import Forecaster
 
 
@@ -104,13 +104,15 @@ class Conformal:
         own = [every.index(p) for p in self._levels]
         band = values[:, :, own]
         width = np.abs(band - np.median(band, axis=2, keepdims=True)).mean(axis=2, keepdims=True)
-        offset = np.swapaxes(smooth(np.swapaxes(self._offset, 1, 2)), 1, 2)[:, :horizon]
+        offset = self._offset[:, :horizon]
         if every != self._levels:
             offset = _between(offset, self._levels, every)
-        moved = np.sort(values + width * offset, axis=2).astype(np.float32)
+        moved = (values + width * offset).astype(np.float32)
+        # each level learns from its own quantile: after sorting, one would answer for another's errors
         kept = np.concatenate([moved[:, :, own], width.astype(np.float32)], axis=2)
         self._pending.add(raw.issued, spacing(context, known), kept[None])
-        return replace(raw, levels=levels, values=moved[:, :, [every.index(p) for p in levels]])
+        chosen = np.sort(moved, axis=2)[:, :, [every.index(p) for p in levels]]
+        return replace(raw, levels=levels, values=chosen, samples=None)
 
     def _reach(self, horizon: int) -> None:
         """Steps beyond those known so far start with the offset of the last known one."""

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from gemel.core.errors import ConfigError
 from gemel.core.registry import build
+from gemel.core.setting import Bound, Setting
 from gemel.core.values import Frame
-from gemel.loop.acquire import Bound, Setting
 from gemel.loop.forecast import Forecaster, Learning
 from gemel.loop.process import Stateful
 

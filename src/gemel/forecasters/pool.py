@@ -14,12 +14,12 @@ import numpy as np
 
 from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.values import DECILES, Bools, Float32s, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, check, spacing
 from gemel.forecasters.member import bind, member, memories, remember, teach
 from gemel.forecasters.pending import Pending, Steps, practise, smooth
 from gemel.forecasters.score import pinball
-from gemel.loop.acquire import Setting
 from gemel.loop.forecast import Forecaster
 
 MEMBERS: tuple[Mapping[str, Any], ...] = (

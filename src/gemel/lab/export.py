@@ -65,6 +65,7 @@ def export(
     difference = {path.name: compare(network, path) for path in (whole, small)}
     if difference[whole.name] > 1e-3:
         raise PartError(f"{whole.name} differs from the network by {difference[whole.name]:.1e}", "report this")
+    source = sorted(Path(__file__).parent.glob("*.py"))
     card = {
         "name": name,
         "recipe": asdict(run.recipe),
@@ -73,6 +74,7 @@ def export(
         "fall": run.state.fall,
         "hours": round(run.state.seconds / 3600, 3),
         "patches": run.state.step * run.recipe.mixture.tokens,
+        "code": hashlib.sha256(b"".join(f.read_bytes() for f in source)).hexdigest(),
         "loss": run.state.log[-1][1] if run.state.log else None,
         "difference": difference,
         "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (whole, small)},

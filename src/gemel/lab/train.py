@@ -4,13 +4,14 @@
 
 The rate of learning warms up, stays, and falls to zero over the last part of the run (warm-up, stable, decay:
 arXiv 2405.18392). With `steps` the fall begins at a step; with a budget it begins when the stable part of the time
-is used up, and the step is remembered. `stable.pt` is the state just before the fall: a later run with a larger
-budget starts from it, so runs add up. Weights that are shipped are an average over the last steps.
+is used up, and the step is remembered. `stable.pt` is the state just before the fall: copied to `checkpoint.pt` of a
+new folder it goes on with a larger budget, so runs add up. Weights that ship are an average over the last steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +43,7 @@ class Recipe:
     weight_decay: float = 0.05
     average: float = 0.998  # averaged weights keep this much a step
     seed: int = 0
+    data: str = ""  # SHA-256 of the file of real series
 
 
 EVERY = 50
@@ -71,17 +74,18 @@ class Run:
     """Network, averaged weights, optimisers and state of one run, and their file."""
 
     def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
-        torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
-        self.network = Network(recipe.shape).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = Network(recipe.shape).to(device)
         matrices = [p for n, p in self.network.named_parameters() if p.ndim == 2 and n.startswith(("time", "across"))]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.network.parameters() if id(p) not in chosen]
-        wear, r = recipe.weight_decay, recipe.rate
+        same = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
         self.optimisers: list[torch.optim.Optimizer] = [
             # Muon's steps have the size of AdamW's (arXiv 2502.16982), so both share one rate
-            torch.optim.Muon(matrices, lr=r, weight_decay=wear, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=r, weight_decay=wear, betas=(0.9, 0.95), fused=True),
+            torch.optim.Muon(matrices, momentum=0.95, adjust_lr_fn="match_rms_adamw", **same),
+            torch.optim.AdamW(others, betas=(0.9, 0.95), fused=True, **same),
         ]
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.state = State()
@@ -146,10 +150,7 @@ class Run:
 
 def recipe_of(held: Mapping[str, Any]) -> Recipe:
     """The recipe a card or a checkpoint holds."""
-    rest = dict(held)
-    parts: list[dict[str, Any]] = [rest.pop("shape"), rest.pop("mixture")]
-    shape, mixture = ({k: tuple(v) if isinstance(v, list) else v for k, v in part.items()} for part in parts)
-    return Recipe(Shape(**shape), Mixture(**mixture), **rest)
+    return msgspec.convert(dict(held), Recipe)
 
 
 def pretrain(
@@ -243,7 +244,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     series = read_pool(given.pool)[0] if given.pool else []
     budget_s = duration(given.budget) / SECOND if given.budget else 0.0
-    recipe = replace(RECIPES[given.recipe], steps=given.steps)
+    data = hashlib.sha256(Path(given.pool).read_bytes()).hexdigest() if given.pool else ""
+    recipe = replace(RECIPES[given.recipe], steps=given.steps, data=data)
     pretrain(recipe, given.folder, series, budget_s=budget_s, device=given.device, fast=given.fast)
 
 

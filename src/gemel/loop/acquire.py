@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from gemel.core.clock import Clock
-from gemel.core.values import Batch, Signals
-
-if TYPE_CHECKING:
-    from gemel.loop.simulate import Simulator
+from gemel.core.values import Batch
 
 
 @runtime_checkable
@@ -30,26 +24,3 @@ class Source(Protocol):
 
     def confirm(self, batch: Batch) -> None:
         """`batch` (found by its `sequence`) is on disk: the other side may forget it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a part may know of the twin it works in; given once, before the first turn."""
-
-    twin: str
-    connector: str  # the name under which this connector stands in the twin file; "" for other parts
-    signals: Signals
-    clock: Clock
-    every: int  # ns between turns
-    horizon: int  # ns
-    seed: int
-    folder: Path  # of the twin file: relative paths start here
-    simulator: Simulator | None = None
-
-
-@runtime_checkable
-class Bound(Protocol):
-    """A part that wants to know its setting says so by having `bind`."""
-
-    def bind(self, setting: Setting) -> None:
-        """Called once by the twin, before anything else; raises `ConfigError` when the setting does not suit."""

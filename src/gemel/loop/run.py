@@ -17,9 +17,10 @@ from typing import Any, cast
 from gemel.core.attempt import told
 from gemel.core.clock import Data, Virtual, pause
 from gemel.core.errors import StoreFull, first
+from gemel.core.setting import Setting
 from gemel.core.units import instant_id
 from gemel.core.values import Batch, Belief, Command, Decision, Event, Finding, Forecast, Snapshot
-from gemel.loop.acquire import Setting, Source
+from gemel.loop.acquire import Source
 from gemel.loop.act import Actuator, allowed, safe
 from gemel.loop.decide import Situation
 from gemel.loop.detect import merge
@@ -67,6 +68,8 @@ class Loop:
         self.state = State()
         self._newest = 0
         self._open = len(sources)
+        self._unrecorded: list[Any] = []
+        self._said_full = False
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, until: int | None = None) -> None:
@@ -88,7 +91,7 @@ class Loop:
         finally:
             self._tasks = None
             if self.state.turns:
-                self.store.record(self._memory())
+                self._record(self._memory())
             self.stages.close()
 
     async def _intake(self, source: Source) -> None:
@@ -108,15 +111,29 @@ class Loop:
                 clock.finish()
 
     async def _keep(self, batch: Batch) -> int:
+        """Store a batch; while the disk is full nothing is confirmed, so nothing is lost."""
         notes = [Snapshot(id, self._newest, transform.snapshot()) for id, transform in self._transforms()]
-        for attempt in range(PATIENCE):
+        for _ in range(PATIENCE):
             try:
                 return self.store.append(batch, notes)
             except StoreFull as error:
-                if attempt == 0:
-                    log.error("%s; nothing is lost, waiting for space", error)
+                self._full(error)
                 await pause(1.0)
         return self.store.append(batch, notes)
+
+    def _record(self, *values: Any) -> None:
+        """Record conclusions; those a full disk refuses go with the next ones."""
+        self._unrecorded += values
+        try:
+            self.store.record(*self._unrecorded)
+            self._unrecorded.clear()
+        except StoreFull as error:
+            self._full(error)
+
+    def _full(self, error: StoreFull) -> None:
+        if not self._said_full:
+            log.error("%s; waiting for space, nothing that was acknowledged is lost", error.message)
+        self._said_full = True
 
     async def _turns(self, until: int | None) -> None:
         clock, every = self.setting.clock, self.setting.every
@@ -159,7 +176,7 @@ class Loop:
         if values:
             if state.belief:
                 values.append(state.belief)
-            self.store.record(*values, self._memory())
+            self._record(*values, self._memory())
 
     def situation(self, now: int) -> Situation:
         """What detectors and policies may look at."""
@@ -208,7 +225,7 @@ class Loop:
             self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
             if ack.state in ("done", "accepted"):
                 self.state.setpoints[command.signal] = command.value
-        self.store.record(decision, *acks)
+        self._record(decision, *acks)
         self.watch(self)
 
     def _actuator(self, command: Command) -> Actuator | None:

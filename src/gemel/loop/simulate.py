@@ -111,10 +111,7 @@ def futures(
         elif np.isfinite(latest.get(name, np.nan)):
             inputs[:, i, :] = latest[name]
         else:
-            raise InputError(
-                f"the simulator's input '{name}' has no value yet",
-                "wait for its first telemetry, add it to the forecaster, or set it",
-            )
+            raise InputError(f"the simulator's input '{name}' has no value yet", "wait for its telemetry, or set it")
     return inputs
 
 

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gemel.core.attempt import Attempts
+from gemel.core.setting import Setting, Stage
 from gemel.core.units import instant_id
-from gemel.core.values import Belief, Decision, Finding, Forecast, Frame
+from gemel.core.values import LEVELS, Belief, Decision, Finding, Forecast, Frame
 from gemel.core.worker import Worker
-from gemel.loop.acquire import Setting
 from gemel.loop.decide import Policy, Situation
 from gemel.loop.detect import Detector
 from gemel.loop.estimate import Estimator, estimate
 from gemel.loop.forecast import Forecaster, Learning
-from gemel.loop.process import Stateful, Transform, View
+from gemel.loop.process import Stateful, Transform
 from gemel.loop.simulate import ahead
-
-LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Levels of the forecasts a twin keeps: the deciles, and the two a chance constraint looks at."""
-
-
-@dataclass
-class Stage:
-    """A part and what the twin (not the part) needs to know about it. Times are nanoseconds.
-
-    `every`: how often; `step`, `context`: spacing and length of what a forecaster sees; `budget`: seconds after which
-    `neighbour` answers instead (the part then lives in a process of its own); `view`: how the part sees its frames;
-    `report`: signals whose forecasts by each member of a pool are kept for comparison.
-    """
-
-    part: Any
-    every: int = 0
-    step: int = 0
-    context: int = 28 * 86_400 * 10**9
-    budget: float = 0.0
-    neighbour: Forecaster | None = None
-    view: Sequence[View] = ()
-    report: Sequence[str] = ()
 
 
 class Stages:
@@ -65,8 +43,7 @@ class Stages:
         self.policy = policy
         self.attempts = Attempts()
         self._learned = 0
-        budget = forecaster.budget if forecaster else 0.0
-        self._guest = Worker(forecaster.part, budget) if forecaster and budget else None
+        self._guest = Worker(forecaster.part, forecaster.budget) if forecaster and forecaster.budget else None
         self.members: tuple[Forecast, ...] = ()  # the last answers of a pool's members, for the signals of `report`
 
     def due(self, now: int, last: int) -> set[str]:
@@ -82,8 +59,7 @@ class Stages:
 
     def estimated(self, belief: Belief | None, last: int, now: int, findings: Sequence[Finding]) -> Belief | None:
         """The belief at `now`."""
-        stage = self.estimator
-        simulator = self.setting.simulator
+        stage, simulator = self.estimator, self.setting.simulator
         if stage is None or simulator is None:
             return belief
         names = [n for n in (*simulator.inputs, *simulator.outputs) if n in self.setting.signals]
@@ -106,9 +82,8 @@ class Stages:
         names = [s.name for s in setting.signals if s.type == "number" and s.role in ("measured", "derived")]
         context = self._window(stage, names, end - stage.context + step, end, step)
         horizon = setting.horizon // step
-        name = type(stage.part).__name__.lower()
+        by = name = type(stage.part).__name__.lower()
         answer = self.attempts.tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
-        by = name
         if answer is None and stage.neighbour is not None:
             neighbour = stage.neighbour
             by = type(neighbour).__name__.lower()
@@ -116,10 +91,10 @@ class Stages:
                 f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS)
             )
             self.attempts.trouble.append(f"{by} answered instead of {name}")
-        found = [_named(answer, by)] if answer is not None else []
+        found = [answer.named(by)] if answer is not None else []
         own = self.attempts.tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
-            found.append(_named(own, "physics"))
+            found.append(own.named("physics"))
         return tuple(found)
 
     def detected(self, situation: Situation) -> list[Finding]:
@@ -163,10 +138,9 @@ class Stages:
             part.learn(fresh)
         answer = part.forecast(context, horizon, levels=LEVELS)
         self.members = tuple(
-            _only(f, stage.report, name) for name, f in getattr(part, "last", {}).items() if stage.report
+            f.only(stage.report).named(name) for name, f in getattr(part, "last", {}).items() if stage.report
         )
-        if len(context):
-            self._learned = int(context.time[-1])
+        self._learned = int(context.time[-1]) if len(context) else self._learned
         return answer
 
     def _physics(self, situation: Situation, forecasts: Sequence[Forecast], step: int, horizon: int) -> Forecast | None:
@@ -185,13 +159,3 @@ class Stages:
 
     def _part(self, stage: Stage) -> Any:
         return self._guest if self._guest and stage is self.forecaster else stage.part
-
-
-def _named(forecast: Forecast, by: str) -> Forecast:
-    return replace(forecast, by=by, id=f"forecast-{by}-{instant_id(forecast.issued)}")
-
-
-def _only(forecast: Forecast, names: Sequence[str], by: str) -> Forecast:
-    kept = [n for n in names if n in forecast.signals]
-    rows = [forecast.signals.index(n) for n in kept]
-    return _named(replace(forecast, values=forecast.values[rows], signals=tuple(kept), samples=None), by)

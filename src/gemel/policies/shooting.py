@@ -17,9 +17,9 @@ import numpy as np
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.expression import Expression
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
-from gemel.loop.acquire import Setting
 from gemel.loop.decide import Situation
 from gemel.loop.simulate import Branches, futures
 from gemel.policies.cross_entropy import Choice, Scores, search

@@ -326,12 +326,12 @@ class Thermal:
 
 
 def _draw(memory: Memory, time: int, rows: int) -> Floats:
-    """Standard normal noise [rows, m] of the step that ends at `time`."""
+    """Standard normal noise [rows, m] of the step that ends at `time`; a member's is the same among few or many."""
     key = np.array([memory.seed, time], np.int64).view(np.uint64)
     rng = np.random.Generator(np.random.Philox(key=key))  # a third of default_rng's cost
     if memory.draw is None:
-        return rng.standard_normal((rows, memory.states.shape[1]))
-    return rng.standard_normal((rows, int(memory.draw.max()) + 1))[:, memory.draw]
+        return rng.standard_normal((memory.states.shape[1], rows)).T
+    return rng.standard_normal((int(memory.draw.max()) + 1, rows)).T[:, memory.draw]
 
 
 def _exact(normal: Floats) -> Floats:

@@ -14,8 +14,8 @@ import numpy as np
 from gemel.core import codec
 from gemel.core.clock import FOREVER, NEVER
 from gemel.core.errors import ConfigError, StoreError
+from gemel.core.setting import Setting
 from gemel.core.values import QUALITIES, Batch, Codes, Floats, Frame, Ints, Signals, Times
-from gemel.loop.acquire import Setting
 from gemel.stores.entry import Entry, digest, entry
 from gemel.stores.file import File, arrow
 from gemel.stores.tail import Columns, Tail, find

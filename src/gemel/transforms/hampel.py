@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, nearest
+from gemel.core.setting import Setting
 from gemel.core.values import BAD, UNCERTAIN, Batch, Bools, Floats, Signals
-from gemel.loop.acquire import Setting
 from gemel.transforms.memory import Column, Grouped, Memory, chosen, floats, marked, times, usable
 
 _MARKS = {"bad": BAD, "uncertain": UNCERTAIN}

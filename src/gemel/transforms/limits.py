@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gemel.core.setting import Setting
 from gemel.core.values import BAD, UNCERTAIN, Batch, Bools, Floats, Signals
-from gemel.loop.acquire import Setting
 from gemel.transforms.memory import Grouped, Memory, marked, times, usable
 
 

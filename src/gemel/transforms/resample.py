@@ -6,9 +6,9 @@ import numpy as np
 
 from gemel.core import grid
 from gemel.core.errors import ConfigError, InputError
+from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import BAD, IMPUTED, Frame
-from gemel.loop.acquire import Setting
 
 
 class Resample:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError
+from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import UNCERTAIN, Batch, Bools, Floats, Signals
-from gemel.loop.acquire import Setting
 from gemel.transforms.memory import Column, Grouped, Memory, chosen, marked, times, usable
 
 

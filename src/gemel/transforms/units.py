@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.setting import Setting
 from gemel.core.units import conversion
 from gemel.core.values import Batch, Floats
-from gemel.loop.acquire import Setting
 
 
 class Units:

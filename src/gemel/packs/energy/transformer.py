@@ -20,9 +20,9 @@ import numpy as np
 from gemel.core.clock import Data
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import declared
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Batch, Command
-from gemel.loop.acquire import Setting
 
 RATED = 40.0  # MVA
 NO_LIMIT = 60.0  # MVA: what the load limit reads while nobody sets one
