@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from servers import mosquitto, mosquitto_installed
+
+__all__ = ["mosquitto", "mosquitto_installed"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
