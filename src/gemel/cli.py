@@ -37,12 +37,13 @@ def demo(
     name: Annotated[str, typer.Argument(help="Which demo.")] = "transformer",
     span: For = "",
     speed: Annotated[float, typer.Option(help="Plant seconds a wall second.")] = 600.0,
+    picture: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG file.")] = None,
     json: Json = False,
 ) -> None:
     """Watch a twin live: an emulated power transformer, its faults, and what the twin does about them."""
     from gemel.demo import show
 
-    show(name, speed, span, json)
+    show(name, speed, span, picture, json)
 
 
 @app.command()
@@ -201,17 +202,14 @@ def fetch(
     json: Json = False,
 ) -> None:
     """Fetch public telemetry to try things on, and check it."""
+    from gemel.fetch import advice
     from gemel.fetch import fetch as get
     from gemel.serve.terminal import transfer
 
     with transfer(quiet=json) as step:
         folder = get(name, url=url or None, progress=step)
-    _answer(
-        json,
-        {"name": name, "folder": str(folder)},
-        f"{name} is in {folder}",
-        "gemel run examples/transformer.toml --speed max",
-    )
+    step_next = advice(folder).removeprefix("next: ")
+    _answer(json, {"name": name, "folder": str(folder)}, f"{name} is in {folder}", step_next)
 
 
 @app.callback(invoke_without_command=True)

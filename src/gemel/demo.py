@@ -21,7 +21,7 @@ from gemel.config import load
 from gemel.connectors.broker import Broker
 from gemel.core.clock import pause, ticks
 from gemel.core.errors import InputError, nearest
-from gemel.core.units import SECOND, duration, spell, stamp
+from gemel.core.units import SECOND, duration, stamp
 from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
 from gemel.packs.energy.station import Station
 from gemel.packs.energy.transformer import Plant
@@ -53,8 +53,8 @@ class Past:
         return Ack(command.id, "refused", command.expires, "the past cannot be changed")
 
 
-def show(name: str, speed: float, span: str, json: bool) -> None:
-    """Run a demo until Ctrl-C, or for `span`."""
+def show(name: str, speed: float, span: str, picture: Path | None, json: bool) -> None:
+    """Run a demo until Ctrl-C, or for `span`; `picture` takes the last screen as SVG."""
     if name not in DEMOS:
         raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
     if speed <= 0:
@@ -62,14 +62,17 @@ def show(name: str, speed: float, span: str, json: bool) -> None:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("transformer.gemel*"):
         old.unlink()
-    found = asyncio.run(_show(speed, duration(span) / SECOND if span else None, json))
+    board = Board("oil")
+    found = asyncio.run(_show(board, speed, duration(span) / SECOND if span else None, json))
+    if picture:
+        board.save(picture)
     if json:
         print(json_.dumps(found))
     else:
         _summary(found)
 
 
-async def _show(speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
+async def _show(board: Board, speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
     file = FOLDER / "transformer.toml"
     text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
     began = ticks()
@@ -78,7 +81,6 @@ async def _show(speed: float, seconds: float | None, json: bool) -> dict[str, An
         plant = Plant(history="10d", every="1min")
         await _learn(plant, file, json)
         twin = load(file)
-        board = Board("oil")
         lines = _Lines(plant.start)
         ready = ticks() - began
         station = asyncio.create_task(Station(plant, broker.url, "tx1", speed).run())
@@ -123,6 +125,7 @@ async def _draw(
             await pause(0.2)
             if not json:
                 lines.tell(console)
+        board.draw()
         return
     with Live(board.draw(), console=console, screen=True, auto_refresh=False) as screen:
         while ticks() < end and not live.done() and not station.done():
@@ -193,10 +196,9 @@ def _setpoints(decision: Decision) -> dict[str, float]:
 
 def _summary(found: dict[str, Any]) -> None:
     console = Console()
-    plant = spell(round(found["hours"] * 3600) // 60 * 60 * SECOND) if found["hours"] > 0.02 else "no time"
     acks = ", ".join(f"{n} {state}" for state, n in found["acks"].items()) or "none"
     console.print(
-        f"\n{plant} of plant time: {found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
+        f"\n{found['hours']:.1f} h of plant time: {found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
     )
     for finding in found["findings"]:
         console.print(f"after {finding['hours']:g} h: {finding['name']} ({finding['subject']}): {finding['text']}")

@@ -1,6 +1,6 @@
 """Data frames in and out, in whatever library the caller uses: `gemel.forecast(df, horizon)`, and values as tables.
 
-Letters in shapes: s series, h steps ahead, q levels.
+Letters in shapes: s series or signals, h steps ahead, q levels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gemel.core.errors import InputError, nearest
 from gemel.core.units import SECOND, duration
 from gemel.core.values import DECILES, GOOD, Float32s, Floats, Forecast, Frame, Times
 from gemel.forecasters.member import member
+from gemel.loop.forecast import Forecaster
 
 ROWS = 16_384
 """Rows of a series that a forecast looks at; older ones are left out."""
@@ -63,8 +64,7 @@ def forecast(
     horizon: steps, or a duration (`"24h"`).
     levels: the quantiles wanted.
     freq: the spacing (`"15min"`, `"month"`, `"quarter"`, `"year"`, a number where times are); inferred by default.
-    kind: a forecaster of `gemel.forecasters` (`"theta"`) or its table (`{"kind": "theta", "season": "24h"}`). It stands
-    inside the conformal wrapper.
+    kind: a forecaster of `gemel.forecasters` (`"theta"`), or its table (`{"kind": "theta", "season": "24h"}`).
 
     Returns a long frame: the id, the time, `mean`, `median`, and a column for each level (`q0.1`). Raises `InputError`
     for a frame it cannot read.
@@ -112,7 +112,7 @@ def to_frame(value: Frame | Forecast, like: Any = None) -> Any:
     if like is not None:
         backend = nw.from_native(like, eager_only=True).implementation
     else:
-        backend = next((name for name in ("polars", "pandas") if name in sys.modules), "pyarrow")
+        backend = next((name for name in ("polars", "pandas") if sys.modules.get(name)), "pyarrow")
     utc = _Table([], [], [], "signal", "time", False, "UTC", nw.Datetime("ns", "UTC"), backend)
     if isinstance(value, Frame):
         wide = {name: value.values[:, i] for i, name in enumerate(value.signals)}
@@ -316,10 +316,8 @@ def _beside(frames: Sequence[Frame]) -> Frame:
     return Frame(frames[0].time, values, quality, tuple(str(i) for i in range(len(frames))))
 
 
-def _forecaster(kind: str | Mapping[str, Any]) -> Any:
-    spec = {"kind": kind} if isinstance(kind, str) else dict(kind)
-    whole = spec if spec.get("kind") == "conformal" else {"kind": "conformal", "forecaster": spec}
-    return member(whole, "forecast")
+def _forecaster(kind: str | Mapping[str, Any]) -> Forecaster:
+    return member({"kind": kind} if isinstance(kind, str) else kind, "forecast")
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

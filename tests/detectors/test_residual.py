@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,21 @@ def test_wrong_causes_are_named() -> None:
         residual(causes=[{"name": "a", "signal": "oli"}])
     with pytest.raises(ConfigError, match="unknown state 'fan_healt', did you mean 'fan_health'"):
         residual(causes=[{"name": "a", "signal": "oil", "state": "fan_healt", "below": 1.0}])
+
+
+def test_a_cause_takes_the_place_of_a_finding_without_one() -> None:
+    values = plant(20, drifts=14)
+    detector = residual()
+    news, course = watch(values, detector)
+    drift = first(news, "oil sensor drifts")
+    early = course[[s.now for s in course].index(drift.time) - 1]
+    again = residual()
+    for situation in course[: course.index(early) + 1]:
+        again.inspect(situation)
+    unnamed = replace(
+        drift, id="u", name="unexpected oil", time=early.now, evidence={**drift.evidence, "distrust": 0.0}
+    )
+    again.restore({**again.snapshot(), "open": [unnamed]})
+    found = again.inspect(course[course.index(early) + 1])
+    assert [(f.name, f.open) for f in found] == [("unexpected oil", False), ("oil sensor drifts", True)]
+    assert found[0].text == "unexpected oil: it is oil sensor drifts"

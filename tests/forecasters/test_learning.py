@@ -122,6 +122,17 @@ def test_members_of_one_kind_have_names_of_their_own() -> None:
     assert Conformal(Theta()).last == {}
 
 
+def test_pool_keeps_its_scores_when_other_levels_are_asked() -> None:
+    whole = frame(walk(300))
+    one, other = Pool(), Pool()
+    live(one, whole, 100, 8, 4)
+    live(other, whole, 100, 8, 4)
+    asked = one.forecast(whole.rows(200, 300), 8, levels=(0.05, 0.5))
+    assert asked.values.shape == (1, 8, 2)
+    assert np.array_equal(one.weights(8), other.weights(8))
+    assert np.array_equal(asked.values[..., 1], other.forecast(whole.rows(200, 300), 8).values[..., 4])
+
+
 def test_a_short_forecast_after_a_long_one_and_back() -> None:
     y = frame(walk(300), daily(300))
     one = Conformal(Pool(backtest=3))

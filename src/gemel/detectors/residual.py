@@ -130,6 +130,8 @@ class Residual:
         if not opened:
             opened = [f for signal in heights if (f := self._unnamed(signal, heights, belief)) is not None]
         for finding in opened:
+            if old := self._open.get(finding.subject):
+                news.append(replace(old, time=belief.time, open=False, text=f"{old.name}: it is {finding.name}"))
             self._open[finding.subject] = finding
             self._opened = belief.time
             for chart in self._charts.values() if finding.evidence["distrust"] else [self._charts[finding.subject]]:
@@ -188,7 +190,8 @@ class Residual:
 
     def _named(self, cause: Cause, heights: Mapping[str, float], belief: Belief) -> Finding | None:
         """A new finding of this cause, if there is one."""
-        if cause.signal in self._open or cause.signal not in heights:
+        held = self._open.get(cause.signal)
+        if cause.signal not in heights or (held and held.name != _unexpected(cause.signal)):
             return None
         side = self._side(cause, heights, 1.0) if self._matters(cause.signal) else None
         if side is None and not self._sure(cause, belief):
@@ -207,7 +210,7 @@ class Residual:
         coming = [c for c in self.causes if c.signal not in self._open and c.signal in heights]
         if any(self._side(c, heights, 0.5) is not None for c in coming) and chart.sums[side] < 2 * heights[signal]:
             return None
-        return self._finding(Cause(f"unexpected {signal}", signal), side, heights[signal], belief)
+        return self._finding(Cause(_unexpected(signal), signal), side, heights[signal], belief)
 
     def _side(self, cause: Cause, heights: Mapping[str, float], share: float) -> int | None:
         """The side on which the cause's signal has passed this share of its threshold, as its row asks for."""
@@ -290,3 +293,7 @@ class Residual:
 
     def _explained(self, finding: Finding) -> Sequence[str]:
         return next((c.explains for c in self.causes if c.name == finding.name), ())
+
+
+def _unexpected(signal: str) -> str:
+    return f"unexpected {signal}"

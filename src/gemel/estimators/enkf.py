@@ -1,7 +1,7 @@
 """Ensemble Kalman filter: states and parameters of any simulator that can be read and overwritten.
 
-Legend: Z states in unbounded coordinates [k, m], Y expected outputs [p, m], A anomalies (member minus mean),
-r correlation of a state with an output, R variance of the measurement noise.
+Legend: A anomalies (members less their mean) [k, m], P their covariance, Q covariance of the noise of a step,
+k states, p measured outputs, m members.
 """
 
 from __future__ import annotations

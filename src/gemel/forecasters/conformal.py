@@ -27,8 +27,8 @@ from gemel.loop.forecast import Forecaster
 class Conformal:
     """Wraps a forecaster and keeps its quantiles calibrated as the truth comes in.
 
-    forecaster: the forecaster inside (`{ kind = "pool" }`).
-    rate: how fast a quantile moves, as a share of the band's own width for each comparison with the truth.
+    - `forecaster`: the forecaster inside (`{ kind = "pool" }`).
+    - `rate`: how fast a quantile moves, as a share of the band's own width for each comparison with the truth.
 
     Quantile p of a step is moved by an offset, in widths of the band inside, which grows by rate * p when the truth was
     above the issued quantile and falls by rate * (1 - p) when it was below: whatever the data do, the long-run share of

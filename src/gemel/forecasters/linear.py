@@ -46,11 +46,13 @@ class _Fit:
 class Linear:
     """Ridge regression of the next steps on the last ones, a signal at a time.
 
-    lags: rows it looks back, or `"auto"` (seven horizons, at least 168, at most half of the context).
-    refit: how much event time passes before new windows are added and the weights solved again.
-    memory: half-life of what was learned, in event time. Each refit adds only the windows it has not seen, so the
-    twin learns from its whole life, not just from the context. The ridge strength and the bands come from errors on
-    windows that the weights had not seen. With too few windows to learn from, the answer is that of `naive`.
+    - `lags`: rows it looks back, or `"auto"` (seven horizons, at least 168, at most half of the context).
+    - `refit`: how much event time passes before new windows are added and the weights solved again.
+    - `memory`: half-life of what was learned, in event time.
+
+    Each refit adds only the windows it has not seen, so it learns from a twin's whole life, not just from the context.
+    The ridge strength and the bands come from errors on windows that the weights had not seen. With too few windows to
+    learn from, the answer is that of `naive`.
     """
 
     def __init__(self, lags: int | str = "auto", refit: str = "7d", memory: str = "365d") -> None:

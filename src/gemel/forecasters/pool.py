@@ -34,12 +34,12 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 class Pool:
     """The weighted mean of its members' quantiles.
 
-    members: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); by default the four
-    classical ones: naive, seasonal_naive, theta, linear.
-    backtest: forecasts practised within the context at the very first call, to weigh the members before anything came
-    true; after that the weights follow what was issued and came true.
-    sharpness: a member whose pinball loss is twice the best one's weighs 2 ** -sharpness of it; 0 weighs all alike.
-    memory: comparisons after which an old one counts half.
+    - `members`: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); by default the four classical
+      ones: naive, seasonal_naive, theta, linear.
+    - `backtest`: forecasts practised within the context at the very first call, which weigh the members before anything
+      came true; from then on the weights follow what was issued and came true.
+    - `sharpness`: a member with twice the pinball loss of the best one weighs 2 ** -sharpness of it; 0: all alike.
+    - `memory`: comparisons with the truth after which an old one counts half.
 
     `last` holds each member's own answer to the latest call, by name.
     """
@@ -72,10 +72,10 @@ class Pool:
         self, context: Frame, horizon: int, *, known: Frame | None = None, levels: Sequence[float] = DECILES
     ) -> Forecast:
         check(context, horizon, levels)
-        if context.signals != self._signals or tuple(levels) != self._levels:
+        if context.signals != self._signals:
             self._begin(context.signals, levels)
             practise(context, horizon, self.backtest, self._practise)
-        values = self._issue(context, horizon, known)
+        values = self._issue(context, horizon, known, tuple(levels))
         there: Bools = np.asarray(np.isfinite(values).all(axis=3))
         weights = self.weights(horizon) * there
         weights /= np.maximum(weights.sum(axis=0), 1e-300)
@@ -124,12 +124,13 @@ class Pool:
         self._pending = Pending()
 
     def _practise(self, past: Frame, horizon: int, rest: Frame) -> None:
-        self._issue(past, horizon, None)
+        self._issue(past, horizon, None, self._levels)
         self.learn(rest)
 
-    def _issue(self, context: Frame, horizon: int, known: Frame | None) -> Float32s:
-        """Every member's quantiles, [k, s, h, q]."""
-        answers = [m.forecast(context, horizon, known=known, levels=self._levels) for m in self.members]
+    def _issue(self, context: Frame, horizon: int, known: Frame | None, levels: tuple[float, ...]) -> Float32s:
+        """Every member's quantiles, [k, s, h, q]. Scores are kept at the levels of the first call."""
+        every = tuple(sorted({*levels, *self._levels}))
+        answers = [m.forecast(context, horizon, known=known, levels=every) for m in self.members]
         self.last = {}
         for a in answers:
             name, n = a.by, 1
@@ -137,8 +138,9 @@ class Pool:
                 name, n = f"{a.by}_{n + 1}", n + 1
             self.last[name] = a
         values = np.stack([a.values for a in answers])
-        self._pending.add(int(context.time[-1]), spacing(context, known), values)
-        return values
+        scored = values[..., [every.index(p) for p in self._levels]]
+        self._pending.add(int(context.time[-1]), spacing(context, known), scored)
+        return values[..., [every.index(p) for p in levels]]
 
     def _reach(self, horizon: int) -> None:
         """Steps beyond those known so far start with the scores of the last known one."""

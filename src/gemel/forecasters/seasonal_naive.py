@@ -13,8 +13,9 @@ from gemel.forecasters.context import answer, bell, check, deviation, filled, pe
 class SeasonalNaive:
     """The value of one season ago, with bands that grow as the square root of the number of seasons ahead.
 
-    season: `"24h"`, a number of steps, or `"auto"` (found by autocorrelation, a signal at a time). Where the context is
-    shorter than one season, or has none, the answer is that of `naive`.
+    - `season`: `"24h"`, a number of steps, or `"auto"` (found by autocorrelation, a signal at a time).
+
+    Where the context is shorter than one season, or has none, the answer is that of `naive`.
     Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, section 5.5.
     """
 

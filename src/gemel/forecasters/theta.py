@@ -33,9 +33,11 @@ _BLOCK = 64  # rows smoothed by one product of matrices
 class Theta:
     """The Theta method; seasonal where a test says so.
 
-    season: `"24h"`, a number of steps, or `"auto"`. Seasonal adjustment is by classical decomposition, multiplicative
-    for values well above zero whose swing follows their level, else additive. The smoothing constant is the one with
-    the least one-step error in the context; bands are those of the method's state space form.
+    - `season`: `"24h"`, a number of steps, or `"auto"` (found by autocorrelation, a signal at a time).
+
+    Seasonal adjustment is by classical decomposition: multiplicative for values well above zero whose swing follows
+    their level, else additive. The smoothing constant is the one with the least one-step error in the context; bands
+    are those of the method's state space form.
     """
 
     def __init__(self, season: str | int = "auto") -> None:

@@ -49,7 +49,7 @@ class Branches(Protocol):
 
 
 @runtime_checkable
-class Assignable(Protocol):
+class Assignable(Simulator, Protocol):
     """A simulator whose states can be read and overwritten: what an ensemble filter needs.
 
     It may have an attribute `bounds`, state -> (low, high): a filter then keeps within them."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.layout import Layout
 from rich.panel import Panel
 from rich.table import Table
+from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
-from gemel.core.units import SECOND, spell, stamp
+from gemel.core.units import SECOND, stamp
 from gemel.core.values import QUALITIES, Ack, Decision, Finding
 from gemel.loop.run import Loop
-from gemel.serve.picture import fan
+from gemel.loop.simulate import Assignable
+from gemel.serve.picture import Fan
 from gemel.serve.terminal import spark
 
 PAST = 6 * 3600 * SECOND
@@ -27,17 +31,32 @@ class Board:
         self.signal = signal
         self.expected: deque[tuple[int, float]] = deque(maxlen=2000)
         self.loop: Loop | None = None
+        self.last: RenderableType = ""
 
     def watch(self, loop: Loop) -> None:
         """After every batch and turn."""
         self.loop = loop
-        belief = loop.state.belief
-        if belief and self.signal in belief.innovation and (not self.expected or self.expected[-1][0] < belief.time):
-            measured = loop.store.latest([self.signal], belief.time).values[0, 0]
-            self.expected.append((belief.time, float(measured) - belief.innovation[self.signal][0]))
+        belief, simulator = loop.state.belief, loop.setting.simulator
+        if belief and isinstance(simulator, Assignable) and (not self.expected or self.expected[-1][0] < belief.time):
+            latest = loop.situation(belief.time).latest
+            inputs = np.array([[latest.get(name, np.nan)] for name in simulator.inputs]).repeat(
+                belief.members.shape[1], 1
+            )
+            outputs = simulator.observe(simulator.init(belief, 0), inputs)
+            self.expected.append((belief.time, float(outputs[list(simulator.outputs).index(self.signal)].mean())))
+
+    def save(self, path: Path) -> None:
+        """The last screen as an SVG file."""
+        console = Console(record=True, width=150, height=44, file=StringIO(), force_terminal=True)
+        console.print(self.last)
+        console.save_svg(str(path), title="gemel demo", theme=SVG_EXPORT_THEME)
 
     def draw(self) -> RenderableType:
         """The screen as it is now."""
+        self.last = self._drawn()
+        return self.last
+
+    def _drawn(self) -> RenderableType:
         loop = self.loop
         if loop is None or not loop.state.now:
             return Panel("waiting for telemetry ...", title="gemel")
@@ -86,12 +105,11 @@ class Board:
         held = dict(self.expected)
         believed = np.array([held.get(int(t), np.nan) for t in frame.time])
         ahead = next((f for f in loop.state.forecasts if self.signal in f.signals), None)
-        legend = Text("· measured  ● believed  ━ median ahead  ▒ 60 %  ░ 80 %", "grey50")
-        chart = fan(frame.time, frame.values[:, 0], believed, ahead, self.signal, 76, 14)
-        return Panel(Group(chart, legend), title=f"{self.signal}: measured, believed, foreseen", title_align="left")
+        chart = Fan(frame.time, frame.values[:, 0], believed, ahead, self.signal)
+        return Panel(chart, title=f"{self.signal}: measured, believed, foreseen", title_align="left")
 
     def _findings(self, loop: Loop) -> Panel:
-        lines = [_finding(f, loop.state.now) for f in loop.state.findings[-3:]] or [Text("nothing is wrong", "green")]
+        lines = [_finding(f) for f in loop.state.findings[-3:]] or [Text("nothing is wrong", "green")]
         return Panel(Group(*lines), title="findings", title_align="left")
 
     def _decision(self, loop: Loop) -> Panel:
@@ -104,17 +122,17 @@ class Board:
         return Panel(Group(*lines) if lines else Text("no commands sent yet"), title="commands", title_align="left")
 
 
-def _finding(finding: Finding, now: int) -> Text:
-    age = spell((now - finding.start) // (60 * SECOND) * 60 * SECOND or SECOND)
+def _finding(finding: Finding) -> Text:
     return Text.assemble(
-        ("● ", "bold red"), (finding.name, "bold"), f" ({finding.subject}) for {age}\n  ", (finding.text, "grey62")
-    )
+        ("● ", "bold red"), (finding.name, "bold"), f" ({finding.subject}) since {stamp(finding.start)[11:]}\n  ",
+        (finding.text, "grey62"),
+    )  # fmt: skip
 
 
 def _decision(decision: Decision) -> Text:
     text = Text()
     for command in decision.commands:
-        text.append(f"{command.signal} = {command.value:g}   ", "bold bright_blue")
+        text.append(f"{command.signal} = {command.value:.4g}   ", "bold bright_blue")
     text.append(f"\n{decision.reason}\n")
     for name, value in list(decision.expected.items())[:5]:
         text.append(f"  {name}: {value:.3g}\n", "grey62")

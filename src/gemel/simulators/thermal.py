@@ -130,14 +130,8 @@ class Thermal:
         self.inputs = (*self.load, *([fan] if fan else []), *([ambient] if ambient else []))
         self.outputs = (oil, hot_spot, ageing, *([fan_power] if fan else []), *([] if ambient else ["ambient"]))
         drifting = ["load", "ambient"] if ambient else ["load"]
-        drifting += [
-            "oil_rise",
-            "hot_rise",
-            "hot_offset",
-            "tau_oil",
-            *(["fan_health"] if fan else []),
-            *([] if ambient else _LATENT),
-        ]
+        drifting += ["oil_rise", "hot_rise", "hot_offset", "tau_oil"]
+        drifting += [*(["fan_health"] if fan else []), *([] if ambient else _LATENT)]  # the latent stand last
         plain = ["top_oil", "rise_fast", "rise_slow", *(["stage"] if fan else []), *([] if ambient else ["ambient"])]
         self.states = (*plain, *drifting)
         self._row = {name: i for i, name in enumerate(self.states)}
@@ -153,8 +147,8 @@ class Thermal:
             problems.append(f"thermal: cooling '{self.cooling}' is not one of {', '.join(COOLING)}")
         if self.paper not in ("normal", "upgraded"):
             problems.append(f"thermal: paper '{self.paper}' is not one of normal, upgraded")
-        known = CONSTANTS
-        problems += [f"thermal: unknown constant '{n}'{nearest(n, known)}" for n in self.constants if n not in known]
+        strange = [n for n in self.constants if n not in CONSTANTS]
+        problems += [f"thermal: unknown constant '{n}'{nearest(n, CONSTANTS)}" for n in strange]
         problems += [f"thermal: unknown prior '{n}'{nearest(n, PRIORS)}" for n in self.priors if n not in PRIORS]
         for name, prior in self.priors.items():
             wrong = [k for k in prior if k not in _KEYS]
