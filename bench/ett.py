@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.harness import Bench
 from gemel.core.values import DECILES, GOOD, Frame
 from gemel.forecasters.conformal import Conformal
 from gemel.forecasters.member import member
@@ -76,12 +77,21 @@ def _row(frame: Frame, spec: Mapping[str, object], target: str) -> Row:
     return Row(str(spec["kind"]), *scores, spent / calls * 1e3)
 
 
-def show(rows: Sequence[Row]) -> str:
-    """The leaderboard as text."""
-    lines = [f"{'forecaster':<16}{'MASE':>8}{'CRPS':>9}{'cover':>8}{'ms':>8}"]
-    lines += [f"{r.kind:<16}{r.mase:>8.4f}{r.crps:>9.5f}{r.coverage:>8.3f}{r.call_ms:>8.1f}" for r in rows]
-    return "\n".join(lines)
+def main() -> None:
+    with Bench("ett") as bench:
+        rows = {row.kind: row for row in leaderboard()}
+        naive = rows["seasonal_naive"]
+        for kind, row in rows.items():
+            peer = None if row is naive else (naive.kind, naive.crps)
+            bench.figure(f"crps_{kind}", row.crps, "", goal="<= 0.85x" if kind == "pool" else "", peer=peer)
+            bench.figure(f"mase_{kind}", row.mase, "")
+            bench.figure(f"cover_{kind}", row.coverage, "of 0.8", goal=">= 0.75" if kind == "pool" else "")
+            bench.figure(f"call_{kind}", row.call_ms, "ms")
+        best = min((row for row in rows.values() if row.kind != "pool"), key=lambda row: row.crps)
+        pool = rows["pool"]
+        bench.figure("crps_pool_best", pool.crps, "", goal="<= 1.02x", peer=(f"best member, {best.kind}", best.crps))
+        bench.figure("cover_pool_most", pool.coverage, "of 0.8", goal="<= 0.85")
 
 
 if __name__ == "__main__":
-    print(show(leaderboard()))
+    main()

@@ -123,6 +123,15 @@ def test_linear_learns_beyond_its_context_and_refits_when_due() -> None:
     assert one.snapshot()["count"][0] > 4 * fresh.snapshot()["count"][0]
 
 
+def test_linear_is_not_certain_of_a_signal_it_hardly_saw() -> None:
+    rare = np.full(1500, np.nan)
+    rare[::50] = 10 + noise(30)
+    answer = Linear().forecast(frame(daily(1500), rare, np.full(1500, 7.0), 1e30 * walk(1500)), 24)
+    width = answer.values[:, :, -1] - answer.values[:, :, 0]
+    assert (width[1:] > 0).all()
+    assert np.isfinite(answer.values).all()
+
+
 def test_linear_answers_a_shorter_horizon_from_the_same_fit() -> None:
     context = frame(20 + 3 * daily(1500) + 0.3 * walk(1500))
     one = Linear()

@@ -67,12 +67,12 @@ class Enkf:
         self.inflation = inflation
 
     def bind(self, setting: Setting) -> None:
-        if not isinstance(setting.simulator, Assignable):
+        simulator: Simulator = setting.simulator
+        if not isinstance(simulator, Assignable):
             raise ConfigError(
                 ["enkf: the twin's simulator cannot be read and overwritten"],
                 "choose a simulator with extract, assign and observe, such as kind = 'thermal'",
             )
-        simulator: Simulator = setting.simulator  # type: ignore[assignment]
         unknown = [n for n in self.noise if n not in simulator.outputs]
         if unknown:
             raise ConfigError(
@@ -81,7 +81,7 @@ class Enkf:
             )
         self._every, self._seed = setting.every, setting.seed
         self._simulator = simulator
-        self._access: Assignable = setting.simulator
+        self._access: Assignable = simulator
         self._observed = [(n, list(simulator.outputs).index(n), sd) for n, sd in self.noise.items()]
         self._noisy = simulator if isinstance(simulator, Noisy) else None
         self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))

@@ -76,9 +76,9 @@ class Conformal:
         return {
             "levels": self._levels,
             "signals": self._signals,
-            "offset": self._offset,
-            "count": self._count,
-            "error": self._error,
+            "offset": self._offset.copy(),
+            "count": self._count.copy(),
+            "error": self._error.copy(),
             "pending": self._pending.snapshot(),
             "inside": memories([self.forecaster]),
         }

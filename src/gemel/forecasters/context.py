@@ -67,14 +67,17 @@ def filled(values: Floats) -> Floats:
     return out
 
 
-def deviation(differences: Floats, level: Floats) -> Floats:
-    """Root mean square of differences [n, s] (NaN is skipped), and a guess where they say nothing, [s].
+def deviation(values: Floats, lag: int = 1) -> Floats:
+    """Root mean square of the differences over `lag` rows of [t, s], and a guess where there are none, [s].
 
-    A signal that has been constant may vary by a thousandth of its level; one seen once, by a tenth.
+    Gaps are skipped. A signal that has been constant may vary by a thousandth of its level; one seen once, by a tenth.
     """
-    count = np.isfinite(differences).sum(axis=0)
-    found = np.sqrt((np.nan_to_num(differences) ** 2).sum(axis=0) / np.maximum(count, 1))
-    size = np.where(level == 0, 1.0, np.abs(level))
+    known = np.where(np.isfinite(values), values, np.nan)
+    moves = known[lag:] - known[:-lag]
+    count = np.isfinite(moves).sum(axis=0)
+    found = np.sqrt(np.nan_to_num(moves**2).sum(axis=0) / np.maximum(count, 1))
+    last = filled(values)[-1]
+    size = np.where(last == 0, 1.0, np.abs(last))
     return np.where(found > 1e-12 * size, found, size * np.where(count > 0, 1e-3, 0.1))
 
 

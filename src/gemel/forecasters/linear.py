@@ -8,6 +8,7 @@ Source: direct multi-horizon linear forecasting as in DLinear (Zeng et al. 2023,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,9 @@ _GAPS = 0.2  # a window with a larger share of missing cells teaches nothing
 
 @dataclass(slots=True)
 class _Fit:
-    """What has been learned; sums are float32 so that a snapshot is small and loses nothing."""
+    """What has been learned; sums are float32 so that a snapshot is small and loses nothing.
+
+    Everything up to B is in units of `scale`, so that no square is too large or too small for a float32."""
 
     signals: tuple[str, ...]
     step: int
@@ -35,12 +38,13 @@ class _Fit:
     horizon: int
     time: int  # of the context it was last fitted on
     until: int  # the first row of the newest window taken
+    scale: Floats  # [s]
     G: Float32s  # [s, f, f]
     C: Float32s  # [s, f, h]
     square: Floats  # [r, s, h] squared errors of windows that the weights had not seen
     count: Floats  # [s] how many such windows
     B: Floats  # [s, f, h]
-    sigma: Floats  # [s, h]
+    sigma: Floats  # [s, h], in the signal's own unit
 
 
 class Linear:
@@ -71,58 +75,53 @@ class Linear:
     ) -> Forecast:
         check(context, horizon, levels)
         values = filled(context.values)
-        fit = self._fitted(context, values, horizon, spacing(context, known))
         last = values[-1]
-        if fit is None:
-            sigma = deviation(np.diff(context.values, axis=0), last)[:, None] * np.sqrt(np.arange(1, horizon + 1))
-            middle = np.repeat(last[:, None], horizon, axis=1)
-        else:
+        unit = deviation(context.values)  # of one step
+        fit = self._fitted(context, values, unit, horizon, spacing(context, known))
+        middle = np.repeat(last[:, None], horizon, axis=1)
+        sigma = unit[:, None] * np.sqrt(np.arange(1.0, horizon + 1))
+        if fit is not None:
             recent = values[-fit.lags :]
             if len(recent) < fit.lags:
                 recent = np.concatenate([np.repeat(recent[:1], fit.lags - len(recent), axis=0), recent])
             x = (recent - last).T @ _coarse(fit.lags)  # [s, f]
-            middle = last[:, None] + np.einsum("sf,sfh->sh", x, fit.B[:, :, :horizon])
-            sigma = fit.sigma[:, :horizon]
+            middle += np.einsum("sf,sfh->sh", x, fit.B[:, :, :horizon])
+            learned = fit.sigma[:, :horizon]
+            sigma = np.where(learned > 0, learned, sigma)  # 0: constant, or never seen whole
         return answer(bell(middle, sigma, levels), context, levels, "linear", known)
 
     def snapshot(self) -> Mapping[str, Any]:
-        fit = self._fit
-        return (
-            {} if fit is None else {name: getattr(fit, name) for name in _Fit.__slots__ if name not in ("B", "sigma")}
-        )
+        if self._fit is None:
+            return {}
+        held = {name: getattr(self._fit, name) for name in _Fit.__slots__ if name not in ("B", "sigma")}
+        return copy.deepcopy(held)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._fit = None
         if state:
             empty = np.zeros(0)
-            self._fit = _Fit(**state, B=empty, sigma=empty)
+            self._fit = _Fit(**copy.deepcopy(dict(state)), B=empty, sigma=empty)
             self._fit.signals = tuple(state["signals"])
             _solve(self._fit)
 
-    def _fitted(self, context: Frame, values: Floats, horizon: int, step: int) -> _Fit | None:
+    def _fitted(self, context: Frame, values: Floats, unit: Floats, horizon: int, step: int) -> _Fit | None:
         now, fit = int(context.time[-1]), self._fit
-        suits = (
-            fit is not None
-            and fit.signals == context.signals
-            and fit.step == step
-            and fit.horizon >= horizon
-            and fit.time <= now
-        )
-        if suits and fit is not None and now < fit.time + duration(self.refit):
-            return fit
-        lags = self._lags(len(values), fit.horizon if suits and fit is not None else horizon)
-        if not suits or fit is None or lags > fit.lags:
-            fit = _start(context.signals, step, lags, horizon, int(context.time[0]) - step) if lags else None
-        else:
-            keep = np.float32(0.5 ** ((now - fit.time) / duration(self.memory)))
-            fit.G, fit.C, fit.square, fit.count = fit.G * keep, fit.C * keep, fit.square * keep, fit.count * keep
         if fit is not None:
-            _learn(fit, context, values)
-            fit.time = now
-            if not fit.count.any():
+            alike = fit.signals == context.signals and fit.step == step
+            if not alike or fit.horizon < horizon or fit.time > now:
                 fit = None
-        self._fit = fit
-        return fit
+            elif now < fit.time + duration(self.refit):
+                return fit
+        lags = self._lags(len(values), fit.horizon if fit else horizon)
+        if fit is None or lags > fit.lags:
+            fit = _start(context, step, lags, horizon, unit) if lags else None
+        else:
+            _fade(fit, 0.5 ** ((now - fit.time) / duration(self.memory)))
+        if fit is not None:
+            fit.time = now
+            _learn(fit, context, values)
+        self._fit = fit if fit is not None and fit.count.any() else None
+        return self._fit
 
     def _lags(self, rows: int, horizon: int) -> int:
         most = (rows - horizon) // 2
@@ -130,13 +129,21 @@ class Linear:
         return lags if 4 <= lags <= most else 0
 
 
-def _start(signals: tuple[str, ...], step: int, lags: int, horizon: int, until: int) -> _Fit:
-    s, f, r = len(signals), _coarse(lags).shape[1], len(_RIDGE)
+def _start(context: Frame, step: int, lags: int, horizon: int, scale: Floats) -> _Fit:
+    s, f, r = len(context.signals), _coarse(lags).shape[1], len(_RIDGE)
+    before = int(context.time[0]) - step
     return _Fit(
-        signals, step, lags, horizon, until, until,
+        context.signals, step, lags, horizon, before, before, scale,
         np.zeros((s, f, f), np.float32), np.zeros((s, f, horizon), np.float32),
         np.zeros((r, s, horizon)), np.zeros(s), np.zeros((s, f, horizon)), np.zeros((s, horizon)),
     )  # fmt: skip
+
+
+def _fade(fit: _Fit, keep: float) -> None:
+    fit.G *= np.float32(keep)
+    fit.C *= np.float32(keep)
+    fit.square *= keep
+    fit.count *= keep
 
 
 def _learn(fit: _Fit, context: Frame, values: Floats) -> None:
@@ -159,8 +166,8 @@ def _add(fit: _Fit, values: Floats, starts: np.ndarray[Any, Any], usable: Bools)
     coarse = _coarse(fit.lags)
     rows = starts[:, None] + np.arange(fit.lags + fit.horizon)
     candidates = _candidates(fit) if fit.G.any() else None
-    for i in np.nonzero(usable.sum(axis=0) >= 1)[0]:
-        window = values[rows[usable[:, i]], i]
+    for i in np.nonzero(usable.any(axis=0))[0]:
+        window = values[rows[usable[:, i]], i] / fit.scale[i]
         window -= window[:, fit.lags - 1, None].copy()
         X, Y = window[:, : fit.lags] @ coarse, window[:, fit.lags :]
         if candidates is not None:
@@ -184,7 +191,7 @@ def _solve(fit: _Fit) -> None:
     best = np.argmin(fit.square.sum(axis=2), axis=0)  # [s]
     i = np.arange(len(best))
     fit.B = _candidates(fit)[best, i]
-    fit.sigma = np.sqrt(fit.square[best, i] / np.maximum(fit.count, 1.0)[:, None])
+    fit.sigma = fit.scale[:, None] * np.sqrt(fit.square[best, i] / np.maximum(fit.count, 1e-9)[:, None])
 
 
 def _coarse(lags: int) -> Floats:

@@ -22,7 +22,7 @@ class Naive:
     ) -> Forecast:
         check(context, horizon, levels)
         last = filled(context.values)[-1]
-        sigma = deviation(np.diff(context.values, axis=0), last)
+        sigma = deviation(context.values)
         middle = np.repeat(last[:, None], horizon, axis=1)
         spread = sigma[:, None] * np.sqrt(np.arange(1.0, horizon + 1))
         return answer(bell(middle, spread, levels), context, levels, "naive", known)

@@ -107,7 +107,7 @@ class Pool:
         return {
             "levels": self._levels,
             "signals": self._signals,
-            "loss": self._loss,
+            "loss": self._loss.copy(),
             "pending": self._pending.snapshot(),
             "members": memories(self.members),
         }

@@ -40,5 +40,5 @@ def _seasons(values: Floats, raw: Floats, m: int, horizon: int) -> tuple[Floats,
     """Middle and standard deviation, [s, h] each, of columns with a season of m steps."""
     ahead = np.arange(horizon)
     middle = values[len(values) - m :][ahead % m].T
-    sigma = deviation(raw[m:] - raw[:-m], values[-1])
+    sigma = deviation(raw, m)
     return middle, sigma[:, None] * np.sqrt(ahead // m + 1.0)

@@ -91,7 +91,9 @@ def _check_gaps(make: Callable[[], Forecaster], usual: Frame) -> None:
     begun[:-3, 1] = np.nan
     never = usual.values.copy()
     never[:, 2] = np.nan
-    for values in (scattered, ended, begun, never, np.full_like(never, np.nan)):
+    wild = usual.values.copy()
+    wild[[20, 21, -1], 0] = np.inf
+    for values in (scattered, ended, begun, never, wild, np.full_like(never, np.nan)):
         _check_answer(make, _frame(values), 24)
 
 
@@ -108,8 +110,11 @@ def _check_memory(make: Callable[[], Forecaster], usual: Frame) -> None:
     assert isinstance(other, Stateful)
     half, end = len(usual) // 2, len(usual)
     seen = _live([one], usual, range(half, end - 24, 12), 0)
-    other.restore(decode(encode(one.snapshot())))
+    held = one.snapshot()
+    written = encode(held)
+    other.restore(decode(written))
     _live([one, other], usual, range(end - 24, end, 12), seen)
+    assert encode(held) == written, "a snapshot stays as it was taken"
 
 
 def _live(forecasters: Sequence[Forecaster], usual: Frame, turns: range, seen: int) -> int:
