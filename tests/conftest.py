@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from servers import mosquitto, mosquitto_installed
 
 __all__ = ["mosquitto", "mosquitto_installed"]

@@ -125,7 +125,14 @@ def spec_of(wing: str, part: Any) -> dict[str, Any]:
     given = getattr(part, "spec", None)
     if given is None:
         given = {n: getattr(part, n) for n in inspect.signature(type(part)).parameters if hasattr(part, n)}
-    return {"kind": kind_of(wing, part), **{k: v for k, v in given.items() if v is not None}}
+    return {"kind": kind_of(wing, part), **{k: _nested(wing, v) for k, v in given.items() if v is not None}}
+
+
+def _nested(wing: str, value: Any) -> Any:
+    """A part inside a part (a member of a pool) is of the same wing."""
+    if isinstance(value, list | tuple):
+        return [_nested(wing, v) for v in value]
+    return spec_of(wing, value) if hasattr(value, "spec") else value
 
 
 class _Problems:

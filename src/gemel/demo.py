@@ -197,9 +197,8 @@ def _setpoints(decision: Decision) -> dict[str, float]:
 def _summary(found: dict[str, Any]) -> None:
     console = Console()
     acks = ", ".join(f"{n} {state}" for state, n in found["acks"].items()) or "none"
-    console.print(
-        f"\n{found['hours']:.1f} h of plant time: {found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
-    )
+    counts = f"{found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
+    console.print(f"\n{found['hours']:.1f} h of plant time: {counts}")
     for finding in found["findings"]:
         console.print(f"after {finding['hours']:g} h: {finding['name']} ({finding['subject']}): {finding['text']}")
     file = f"{found['folder']}/transformer.toml"

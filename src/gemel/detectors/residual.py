@@ -241,7 +241,6 @@ class Residual:
         start = chart.starts[side] if side is not None and chart.starts[side] else belief.time
         score = chart.sums[side] if side is not None else height
         size, slope = self._shape(cause.signal, start)
-        side_text = "" if side is None else (", above expected" if side == UP else ", below expected")
         evidence = {
             "score": score,
             "threshold": height,
@@ -253,7 +252,7 @@ class Residual:
         return Finding(
             f"{cause.name}-{instant_id(belief.time)}".replace(" ", "-"), cause.name, cause.signal, start, belief.time,
             cause.severity, 1.0 - 0.1 ** (score / height),
-            f"{cause.name}: {cause.signal} is off by {size:.3g} ({slope:+.3g} per hour){side_text}",
+            _text(cause.signal, size),
             evidence=evidence, by="residual",
         )  # fmt: skip
 
@@ -269,12 +268,10 @@ class Residual:
         if quiet and not (cause and self._sure(cause, belief)):
             del self._open[subject]
             self._charts[subject].reset(learned=finding.evidence["threshold"])
-            return replace(
-                finding, time=belief.time, open=False, text=f"{finding.name}: {subject} is as expected again"
-            )
+            return replace(finding, time=belief.time, open=False, text=f"{subject} is as expected again")
         if abs(size) < 1.5 * abs(finding.evidence["size"]) or abs(size) < CALM * self._charts[subject].sd:
             return None
-        text = f"{finding.name}: {subject} is off by {size:.3g} ({slope:+.3g} per hour)"
+        text = _text(subject, size)
         evidence = {**finding.evidence, "size": size, "slope": slope}
         self._open[subject] = replace(finding, text=text, evidence=evidence)
         return replace(self._open[subject], time=belief.time)
@@ -297,3 +294,7 @@ class Residual:
 
 def _unexpected(signal: str) -> str:
     return f"unexpected {signal}"
+
+
+def _text(signal: str, size: float) -> str:
+    return f"{signal} is {abs(size):.2g} {'above' if size > 0 else 'below'} what the twin expects"

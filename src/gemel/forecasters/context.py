@@ -10,6 +10,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import SECOND, duration
@@ -68,17 +69,19 @@ def filled(values: Floats) -> Floats:
 
 
 def deviation(values: Floats, lag: int = 1) -> Floats:
-    """Root mean square of the differences over `lag` rows of [t, s], and a guess where there are none, [s].
-
-    Gaps are skipped. A signal that has been constant may vary by a thousandth of its level; one seen once, by a tenth.
-    """
+    """Root mean square of the differences over `lag` rows of [t, s], gaps skipped, never zero; [s]."""
     known = np.where(np.isfinite(values), values, np.nan)
     moves = known[lag:] - known[:-lag]
     count = np.isfinite(moves).sum(axis=0)
     found = np.sqrt(np.nan_to_num(moves**2).sum(axis=0) / np.maximum(count, 1))
-    last = filled(values)[-1]
-    size = np.where(last == 0, 1.0, np.abs(last))
-    return np.where(found > 1e-12 * size, found, size * np.where(count > 0, 1e-3, 0.1))
+    return never_zero(found, count, filled(values)[-1])
+
+
+def never_zero(found: Floats, count: npt.ArrayLike, level: Floats) -> Floats:
+    """Deviations from `count` differences each, or a guess: a signal that has been constant may vary by a thousandth
+    of its level, one seen once by a tenth. [s]"""
+    size = np.where(level == 0, 1.0, np.abs(level))
+    return np.where(found > 1e-12 * size, found, size * np.where(np.asarray(count) > 0, 1e-3, 0.1))
 
 
 def period(season: str | int, where: str) -> str | int:

@@ -18,8 +18,8 @@ from gemel.forecasters.context import (
     autocorrelation,
     bell,
     check,
-    deviation,
     filled,
+    never_zero,
     period,
     periods,
     seasonal,
@@ -98,8 +98,7 @@ def _smooth(y: Floats, horizon: int) -> tuple[Floats, Floats]:
     a, last = _CONSTANTS[best], level[pick]
     ahead = np.arange(horizon)
     drift = 0.5 * b[:, None] * (ahead + ((1.0 - (1.0 - a) ** t) / a)[:, None])
-    rms = np.sqrt(error[pick])[None] if t > 1 else np.full((1, s), np.nan)
-    sigma = deviation(rms, y[-1])
+    sigma = never_zero(np.sqrt(error[pick]), t - 1, y[-1])
     return last[:, None] + drift, sigma[:, None] * np.sqrt(1.0 + ahead * (a**2)[:, None])
 
 

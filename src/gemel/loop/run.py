@@ -30,6 +30,9 @@ from gemel.loop.stages import Stages
 log = logging.getLogger("gemel")
 PATIENCE = 60
 """Seconds a full disk is waited for before the twin gives up."""
+MEMORY_EVERY = 16
+"""Recorded turns from one record of all parts' memory to the next. Turns after it are taken again after a crash, so it
+is also kept whenever something was sent: a command is never decided twice."""
 
 
 @dataclass
@@ -70,6 +73,7 @@ class Loop:
         self._open = len(sources)
         self._unrecorded: list[Any] = []
         self._said_full = False
+        self._recorded = 0
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, until: int | None = None) -> None:
@@ -176,7 +180,8 @@ class Loop:
         if values:
             if state.belief:
                 values.append(state.belief)
-            self._record(*values, self._memory())
+            self._recorded += 1
+            self._record(*values, *([] if self._recorded % MEMORY_EVERY else [self._memory()]))
 
     def situation(self, now: int) -> Situation:
         """What detectors and policies may look at."""
@@ -225,7 +230,7 @@ class Loop:
             self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
             if ack.state in ("done", "accepted"):
                 self.state.setpoints[command.signal] = command.value
-        self._record(decision, *acks)
+        self._record(decision, *acks, self._memory())
         self.watch(self)
 
     def _actuator(self, command: Command) -> Actuator | None:

@@ -180,6 +180,8 @@ class Thermal:
         }
 
     def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
+        if belief is not None and belief.names == self.states:
+            return Memory(belief.time, belief.members.copy(), seed)
         rng = np.random.default_rng(seed)
         m = members if belief is None else belief.members.shape[1]
         states = np.zeros((len(self.states), m))
