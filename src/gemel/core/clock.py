@@ -184,6 +184,7 @@ class Data:
                 return await future
             finally:
                 self._waiter = None
+        await asyncio.sleep(0)  # a long way behind, others still get a word in
         return True
 
     async def heard(self, signal: Ints, times: Times) -> None:
