@@ -53,7 +53,7 @@ def test_run_then_ask(shed: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert code == 0
     assert found["points"] == 1344
     assert found["turns"] == 672
-    assert found["forecasts"][0]["forecaster"] == "seasonalnaive"
+    assert found["forecasts"][0]["forecaster"] == "seasonal_naive"
     assert found["forecasts"][0]["mase"] == pytest.approx(1.0, abs=0.2)  # it is its own yardstick
 
     code, out, _ = gemel(capsys, monkeypatch, "history", "shed.toml", "--last", "6h", "--json")

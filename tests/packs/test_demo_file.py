@@ -32,7 +32,8 @@ def test_the_file_loads_and_is_written_back() -> None:
 def test_both_faults_are_found_and_change_the_decision() -> None:
     text = rehearsal(history="8d", fan_fails="56h", sensor_drifts="59h")  # after the two days a detector warms up
     twin = load(text)
-    assert twin.forecaster and twin.policy
+    assert twin.forecaster
+    assert twin.policy
     twin.forecaster.every, twin.policy.every = duration("12h"), duration("1h")
     findings: dict[str, Finding] = {}
     decisions: dict[int, Decision] = {}

@@ -91,7 +91,7 @@ class Stages:
                 f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS)
             )
             self.attempts.trouble.append(f"{by} answered instead of {name}")
-        found = [answer.named(by)] if answer is not None else []
+        found = [answer.named(answer.by or by)] if answer is not None else []
         own = self.attempts.tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
             found.append(own.named("physics"))
