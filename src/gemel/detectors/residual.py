@@ -238,7 +238,7 @@ class Residual:
 
     def _finding(self, cause: Cause, side: int | None, height: float, belief: Belief) -> Finding:
         chart = self._charts[cause.signal]
-        start = chart.starts[side] if side is not None and chart.starts[side] else belief.time
+        start = self._onset(cause.signal, side, chart.starts[side]) if side is not None else belief.time
         score = chart.sums[side] if side is not None else height
         size, slope = self._shape(cause.signal, start)
         evidence = {
@@ -275,6 +275,16 @@ class Residual:
         evidence = {**finding.evidence, "size": size, "slope": slope}
         self._open[subject] = replace(finding, text=text, evidence=evidence)
         return replace(self._open[subject], time=belief.time)
+
+    def _onset(self, signal: str, side: int, since: int) -> int:
+        """When it most likely began: the instant from which on the residuals are furthest from nothing, in standard
+        deviations of their mean. The chart's own start is when it last stood at zero, which may be hours before."""
+        held = [(t, r / sd) for t, r, sd in self._recent.get(signal, ()) if t >= since]
+        if not held:
+            return since
+        sums = np.cumsum([z for _, z in held][::-1]) * (1 if side == UP else -1)
+        back = int(np.argmax(sums / np.sqrt(np.arange(1, len(held) + 1))))
+        return held[len(held) - 1 - back][0]
 
     def _shape(self, signal: str, start: int) -> tuple[float, float]:
         """Size (mean of the last five residuals) and slope per hour (least squares) since `start`."""

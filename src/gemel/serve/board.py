@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from io import StringIO
 from pathlib import Path
@@ -49,7 +50,9 @@ class Board:
         """The last screen as an SVG file."""
         console = Console(record=True, width=150, height=44, file=StringIO(), force_terminal=True)
         console.print(self.last)
-        console.save_svg(str(path), title="gemel demo", theme=SVG_EXPORT_THEME)
+        text = console.export_svg(title="gemel demo", theme=SVG_EXPORT_THEME)
+        text = re.sub(r"@font-face \{.*?\}", "", text, flags=re.DOTALL)  # a picture asks nobody for fonts
+        path.write_text(text, encoding="utf-8")
 
     def draw(self) -> RenderableType:
         """The screen as it is now."""
