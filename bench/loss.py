@@ -6,11 +6,13 @@ Afterwards its store must hold exactly the points of a run that nobody disturbed
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,26 @@ import duckdb
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from bench.harness import Bench  # noqa: E402
 from servers import Mosquitto  # noqa: E402
 
 GEMEL = [sys.executable, "-m", "gemel.cli"]
 
 
-def torture(folder: Path, file: Path, twin: str, until: str, kills: int, seed: int, topic: str) -> dict[str, Any]:
+def torture(
+    folder: Path,
+    file: Path,
+    twin: str,
+    until: str,
+    topic: str,
+    kills: int,
+    pause: tuple[float, float] = (0.5, 3.0),
+    seed: int = 1,
+) -> dict[str, Any]:
     """Run `twin` (the text of a twin file with `BROKER` for the address) undisturbed and disturbed, and compare.
 
-    Returns the points of both, those missing, extra and different, and how many kills hit a running twin."""
+    It is killed `kills` times, each after a random `pause` (seconds, least and most). Returns the points of both, those
+    missing and extra, and how many kills hit a running twin."""
     server = Mosquitto(folder).start()
     try:
         stores = []
@@ -36,7 +49,9 @@ def torture(folder: Path, file: Path, twin: str, until: str, kills: int, seed: i
             place.mkdir()
             text = twin.replace("BROKER", server.url)
             (place / "twin.toml").write_text(text.replace('name = "', f'name = "{name}-', 1))
-            hits = _run(place, file, server.url, until, shots, random.Random(seed), topic)
+            dice = random.Random(seed)
+            waits = [dice.uniform(*pause) for _ in range(shots)]
+            hits = _run(place, file, server.url, until, topic, waits)
             stores.append(_points(next(place.glob("*.gemel"))))
         calm, killed = stores
         return {
@@ -50,7 +65,7 @@ def torture(folder: Path, file: Path, twin: str, until: str, kills: int, seed: i
         server.stop()
 
 
-def _run(place: Path, file: Path, url: str, until: str, kills: int, dice: random.Random, topic: str) -> int:
+def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Sequence[float]) -> int:
     command = [*GEMEL, "run", "twin.toml", "--until", until, "--json"]
 
     def start() -> subprocess.Popen[bytes]:
@@ -63,8 +78,8 @@ def _run(place: Path, file: Path, url: str, until: str, kills: int, dice: random
         [*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--json"], stdout=subprocess.DEVNULL
     )
     hits = 0
-    for _ in range(kills):
-        time.sleep(dice.uniform(0.5, 3.0))
+    for wait in waits:
+        time.sleep(wait)
         if twin.poll() is None:
             twin.kill()
             hits += 1
@@ -99,3 +114,23 @@ def scratch(name: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def main() -> None:
+    """Two years of a real transformer, twenty kills. Needs `GEMEL_DATA` and Mosquitto; takes a quarter of an hour."""
+    data = os.environ.get("GEMEL_DATA")
+    if not data:
+        sys.exit("error: GEMEL_DATA is not set\nhint: gemel fetch ett, then export GEMEL_DATA as it says")
+    twin = (ROOT / "examples" / "transformer-mqtt.toml").read_text(encoding="utf-8")
+    twin = twin.replace("mqtt://localhost:1883", "BROKER")
+    file = Path(data) / "ett" / "ETTm1.csv.gz"
+    with Bench("loss") as bench:
+        found = torture(scratch("loss"), file, twin, "2018-06-26T19:45", "ETTm1/row", 20, (3.0, 28.0))
+        bench.figure("kills", found["kills"], "")
+        bench.figure("points", found["killed_points"], "", goal=">= 1.0x", peer=("undisturbed", found["points"]))
+        bench.figure("missing", found["missing"], "points", goal="<= 0")
+        bench.figure("extra", found["extra"], "points", goal="<= 0")
+
+
+if __name__ == "__main__":
+    main()
