@@ -16,10 +16,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gemel.core.attempt import told
 from gemel.core.codec import decode, encode
 from gemel.core.errors import GemelError, InputError
 
-LONGEST = 64 << 20
+LONGEST = 256 << 20
 """Bytes a request or an answer may have."""
 _NAME_LIMIT = 100  # a socket's path may have 108 bytes on Linux, 104 on macOS
 
@@ -42,10 +43,12 @@ async def serve(path: Path | None, answer: Callable[[str, Mapping[str, Any]], Aw
                     raise InputError(f"a request of {size} bytes is too large")
                 method, arguments = decode(await reader.readexactly(size))
                 reply = encode((True, await answer(method, arguments)))
-            except GemelError as error:
-                reply = encode((False, (error.message, error.hint)))
             except Exception as error:
-                reply = encode((False, (f"{type(error).__name__}: {error}", "")))
+                hint = error.hint if isinstance(error, GemelError) else ""
+                reply = encode((False, (told("the twin", error), hint, isinstance(error, InputError))))
+            if len(reply) > LONGEST:
+                text = f"the answer would have {len(reply):,} bytes"
+                reply = encode((False, (text, "ask for less: a shorter time, fewer signals, a grid", True)))
             writer.write(len(reply).to_bytes(8, "big") + reply)
             await writer.drain()
         writer.close()
@@ -86,7 +89,8 @@ def call(path: Path, method: str, arguments: Mapping[str, Any], patience: float 
         except OSError as error:
             raise GemelError(f"the running twin at {path} does not answer: {error}", "is it busy? try again") from error
     if not good:
-        raise GemelError(*value)
+        message, hint, asked_wrong = value
+        raise (InputError if asked_wrong else GemelError)(message, hint)
     return value
 
 

@@ -58,16 +58,21 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a twin until its sources end, and report on it."""
+    from gemel.connectors.pace import speed_of
+    from gemel.core.units import SECOND, duration, instant
     from gemel.serve.terminal import run as run_twin
 
     twin = _load(file)
+    end = instant(until) if until else None
+    limit = duration(span) / SECOND if span else None
     if speed:
+        speed_of(speed)
         for part in twin.connectors.values():
             if hasattr(part, "speed"):
-                part.speed = speed if speed == "max" else float(speed.rstrip("x"))
+                part.speed = speed
     if fresh:
         _set_aside(twin)
-    found = run_twin(twin, until or None, span, quiet=json)
+    found = run_twin(twin, end, limit, quiet=json)
     if json:
         _print_json(found)
     else:
@@ -103,7 +108,6 @@ def forecast(
     json: Json = False,
 ) -> None:
     """What comes next, with its uncertainty: of a twin, or of any table."""
-    from gemel.core.codec import jsonable
     from gemel.serve.terminal import print_forecast
 
     if file.suffix == ".toml":
@@ -115,7 +119,7 @@ def forecast(
     for name in names:
         found.of(name)
     if json:
-        _print_json(jsonable(found))
+        _print_json(found)
     else:
         print_forecast(found, names)
         _next(f"gemel history {file} --last 1d" if file.suffix == ".toml" else "make it a twin: see docs/start.md")
@@ -129,7 +133,6 @@ def whatif(
     json: Json = False,
 ) -> None:
     """Roll the simulator out from what the twin believes now, with some inputs set."""
-    from gemel.core.codec import jsonable
     from gemel.serve.terminal import print_whatif
 
     setpoints = {}
@@ -144,7 +147,7 @@ def whatif(
     with _load(file) as twin:
         asis, changed = twin.whatif(span, **setpoints)
     if json:
-        _print_json({"asis": jsonable(asis), "whatif": jsonable(changed)})
+        _print_json({"asis": asis, "whatif": changed})
     else:
         print_whatif(asis, changed, setpoints)
         _next(f"gemel forecast {file} --horizon {span}")
@@ -160,7 +163,6 @@ def history(
     json: Json = False,
 ) -> None:
     """What was measured."""
-    from gemel.core.codec import jsonable
     from gemel.serve.terminal import print_history, write_csv
 
     with _load(file) as twin:
@@ -171,7 +173,7 @@ def history(
             json, {"file": str(csv), "rows": len(frame)}, f"{len(frame)} rows written to {csv}", f"gemel forecast {csv}"
         )
     elif json:
-        _print_json(jsonable(frame))
+        _print_json(frame)
     else:
         print_history(frame)
         _next(f"gemel forecast {file}")
@@ -251,13 +253,25 @@ def _load(file: Path) -> Twin:
 
 
 def _set_aside(twin: Twin) -> None:
+    """Give the store another name, with all that was acknowledged in it. Raises `StoreBusy` while a twin holds it."""
+    from gemel.core.errors import StoreBusy, StoreError
+    from gemel.core.setting import Bound
+    from gemel.core.values import Signals
+    from gemel.serve.terminal import set_aside
+
     path = getattr(twin.store, "path", None)
-    if path and (held := twin.folder / path).exists():
-        number = 1
-        while (aside := held.with_name(f"{held.name}.{number}")).exists():
-            number += 1
-        held.rename(aside)
-        print(f"the old store is now {aside}", file=sys.stderr)
+    if not path or not (held := twin.folder / path).exists():
+        return
+    if isinstance(twin.store, Bound):
+        twin.store.bind(twin.setting())
+    try:
+        twin.store.open(Signals(()))  # folds in the log that a killed twin left; tells the old store nothing new
+        twin.store.close()
+    except StoreBusy:
+        raise
+    except StoreError as error:
+        print(f"{error.message}; it is set aside as it is", file=sys.stderr)
+    set_aside(held)
 
 
 def _table_forecast(file: Path, horizon: str) -> Any:
@@ -279,7 +293,9 @@ def _next(step: str) -> None:
 
 
 def _print_json(found: Any) -> None:
-    print(json_.dumps(found, ensure_ascii=False))
+    from gemel.core.codec import jsonable
+
+    print(json_.dumps(jsonable(found), ensure_ascii=False, allow_nan=False))
 
 
 if __name__ == "__main__":

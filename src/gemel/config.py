@@ -12,9 +12,11 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gemel.core.clock import CLOCKS
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
@@ -34,6 +36,13 @@ PARTS = {
     "policy": "policies",
 }
 STAGES = ("estimator", "forecaster", "policy")
+# annotation of a signal's or an asset's key -> what its value must be
+_NEEDED: dict[str, tuple[Any, str]] = {
+    "str": (str, "a text"),
+    "float | None": ((int, float), "a number"),
+    "Sequence": (list, "a list of texts"),
+    "Mapping": (Mapping, "a table"),
+}
 STAGE_KEYS = ("every", "step", "context", "budget", "neighbour", "view", "report")
 
 
@@ -69,7 +78,7 @@ def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -
             made[key] = spec[key]
             if not isinstance(spec[key], str):
                 problems.add(key, f"a text is needed, not {spec[key]!r}")
-    if not isinstance(seed := spec.get("seed", 0), int):
+    if not isinstance(seed := spec.get("seed", 0), int) or isinstance(seed, bool):
         problems.add("seed", f"a whole number is needed, not {seed!r}")
     made["seed"] = seed
     made["signals"] = _rows(spec, "signals", Signal, problems)
@@ -79,12 +88,8 @@ def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -
         name: problems.part(f"connectors.{name}", "connectors", table)
         for name, table in _table(spec, "connectors", problems).items()
     }
-    made["transforms"] = [
-        problems.part(f"transforms[{i}]", "transforms", t) for i, t in enumerate(spec.get("transforms", ()))
-    ]
-    made["detectors"] = [
-        problems.part(f"detectors[{i}]", "detectors", t) for i, t in enumerate(spec.get("detectors", ()))
-    ]
+    for key in ("transforms", "detectors"):
+        made[key] = [problems.part(f"{key}[{i}]", key, t) for i, t in enumerate(problems.list(key, spec.get(key, ())))]
     for key, wing in PARTS.items():
         if key in spec:
             made[key] = _stage(key, spec[key], problems) if key in STAGES else problems.part(key, wing, spec[key])
@@ -107,7 +112,7 @@ def dump(twin: Twin) -> str:
         out += ["assets = [", *(f"  {_toml(_row(a))}," for a in twin.assets), "]"]
     out += ["signals = [", *(f"  {_toml(_row(s))}," for s in twin.signals), "]"]
     for name, part in twin.connectors.items():
-        out.append(f"connectors.{name} = {_toml(spec_of('connectors', part))}")
+        out.append(f"connectors.{_key(name)} = {_toml(spec_of('connectors', part))}")
     for key, parts in (("transforms", twin.transforms), ("detectors", twin.detectors)):
         if parts:
             out += [f"{key} = [", *(f"  {_toml(spec_of(key, p))}," for p in parts), "]"]
@@ -161,7 +166,17 @@ class _Problems:
         if not isinstance(table, Mapping):
             self.add(place, f'a table such as {{ kind = "..." }} is needed, not {table!r}')
             return None
-        return self.tried(place, lambda: build(wing, _expanded(table)))
+        full = _expanded(table)
+        made = self.tried(place, lambda: build(wing, full))
+        if made is not None and full != table:  # `dump` writes `${NAME}` again, not what it stood for
+            made.spec = {k: v for k, v in table.items() if k != "kind"}
+        return made
+
+    def list(self, place: str, held: Any, of: type[Any] = object) -> Sequence[Any]:
+        if isinstance(held, Sequence) and not isinstance(held, str) and all(isinstance(v, of) for v in held):
+            return held
+        self.add(place, f"a list{' of texts' if of is str else ''} is needed, not {held!r}")
+        return ()
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -183,22 +198,38 @@ def _table(spec: Mapping[str, Any], key: str, problems: _Problems) -> Mapping[st
 
 def _rows(spec: Mapping[str, Any], key: str, cls: type[Any], problems: _Problems) -> list[Any]:
     made = []
-    known = [f.name for f in dataclasses.fields(cls)]
-    for i, row in enumerate(spec.get(key, ())):
+    known = {f.name: str(f.type) for f in dataclasses.fields(cls)}
+    for i, row in enumerate(problems.list(key, spec.get(key, ()))):
         if not isinstance(row, Mapping):
             problems.add(f"{key}[{i}]", f"a table is needed, not {row!r}")
             continue
-        place = f"{key}.{row.get('name') or row.get('id') or i}"
-        wrong = [k for k in row if k not in known]
-        for k in wrong:
-            problems.add(f"{place}.{k}", f"unknown key{nearest(k, known)}")
-        for k in ("low", "high", "slew", "safe"):
-            if k in row and (isinstance(row[k], bool) or not isinstance(row[k], int | float)):
-                problems.add(f"{place}.{k}", f"a number is needed, not {row[k]!r}")
-                wrong.append(k)
+        name = row.get("name") or row.get("id")
+        place = f"{key}.{name}" if isinstance(name, str) else f"{key}[{i}]"
+        wrong = {k: text for k, value in row.items() if (text := _wrong(k, value, known))}
+        for k, text in wrong.items():
+            problems.add(f"{place}.{k}", text)
         if not wrong:
             made.append(problems.tried(place, lambda row=row: cls(**row)))  # type: ignore[misc]
     return [m for m in made if m is not None]
+
+
+def _wrong(key: str, value: Any, known: Mapping[str, str]) -> str:
+    """What is wrong with one cell of a row, if anything; `known` are the keys and their annotations."""
+    if key not in known:
+        return f"unknown key{nearest(key, known)}"
+    types, name = _NEEDED.get(known[key].partition("[")[0], (object, ""))
+    if not isinstance(value, types) or isinstance(value, bool):
+        return f"{name} is needed, not {value!r}"
+    if key == "states" and not all(isinstance(v, str) for v in value):
+        return f"a list of texts is needed, not {value!r}"
+    if key == "address" and value and not value.partition(":")[2]:
+        return f"'{value}' does not say where: write connector:address, such as \"plant:boiler/1#supply\""
+    if key == "every" and value:
+        try:
+            duration(value)
+        except InputError as error:
+            return error.message
+    return ""
 
 
 def _stage(key: str, table: Any, problems: _Problems) -> Any:
@@ -216,8 +247,9 @@ def _stage(key: str, table: Any, problems: _Problems) -> Any:
         given["budget"] = (budget or 0) / 1e9
     if "neighbour" in table:
         given["neighbour"] = problems.part(f"{key}.neighbour", "forecasters", table["neighbour"])
-    given["view"] = [problems.part(f"{key}.view[{i}]", "transforms", v) for i, v in enumerate(table.get("view", ()))]
-    given["report"] = tuple(table.get("report", ()))
+    views = problems.list(f"{key}.view", table.get("view", ()))
+    given["view"] = [problems.part(f"{key}.view[{i}]", "transforms", v) for i, v in enumerate(views)]
+    given["report"] = tuple(problems.list(f"{key}.report", table.get("report", ()), of=str))
     return Stage(part, **given)
 
 
@@ -238,15 +270,20 @@ def _stage_spec(stage: Stage) -> dict[str, Any]:
 
 
 def _clock(spec: Any) -> Any:
+    if not isinstance(spec, str | Mapping):
+        raise ConfigError([f"a text or a table is needed, not {spec!r}"], f"known: {', '.join(CLOCKS)}")
     table = {"kind": spec} if isinstance(spec, str) else dict(spec)
     kind = table.pop("kind", "wall")
-    if kind not in CLOCKS:
+    if not isinstance(kind, str) or kind not in CLOCKS:
         raise ConfigError([f"unknown clock '{kind}'{nearest(str(kind), CLOCKS)}"], f"known: {', '.join(CLOCKS)}")
     known = inspect.signature(CLOCKS[kind]).parameters
     wrong = [f"unknown key '{k}'{nearest(k, known)}" for k in table if k not in known]
     if wrong:
         raise ConfigError(wrong, f"keys of the {kind} clock: {', '.join(known) or 'none'}")
-    return CLOCKS[kind](**table)
+    try:
+        return CLOCKS[kind](**table)
+    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong type
+        raise ConfigError([f"{kind} clock: {error}"]) from error
 
 
 def _clock_spec(clock: Any) -> dict[str, Any]:
@@ -283,6 +320,8 @@ def _variable(found: re.Match[str]) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

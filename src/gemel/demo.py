@@ -1,13 +1,16 @@
 """`gemel demo`: an emulated plant on an embedded broker, and a twin that has never seen it before.
 
 The plant's past is played to the twin first, so that it knows its signals; then both go live, and the scheduled faults
-come. Everything lands in the folder `gemel-demo`: the twin file a person can read and change, and the store.
+come. Everything lands in the folder `gemel-demo`: the twin file a person can read and change, and the store. A demo
+always begins anew: with the twin file that is shipped, and an empty store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json as json_
+import math
+import re
 import signal
 from collections.abc import AsyncIterator
 from importlib import resources
@@ -17,16 +20,18 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from gemel import attach
 from gemel.config import load
 from gemel.connectors.broker import Broker
 from gemel.core.clock import pause, ticks
+from gemel.core.codec import jsonable
 from gemel.core.errors import InputError, nearest
 from gemel.core.units import SECOND, duration, stamp
 from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
 from gemel.packs.energy.station import Station
 from gemel.packs.energy.transformer import Plant
 from gemel.serve.board import Board
-from gemel.serve.terminal import progress
+from gemel.serve.terminal import progress, set_aside
 
 FOLDER = Path("gemel-demo")
 DEMOS = ("transformer",)
@@ -57,27 +62,22 @@ def show(name: str, speed: float, span: str, picture: Path | None, json: bool) -
     """Run a demo until Ctrl-C, or for `span`; `picture` takes the last screen as SVG."""
     if name not in DEMOS:
         raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
-    if speed <= 0:
+    if not 0 < speed < math.inf:
         raise InputError(f"speed {speed:g} must be above 0", "600 is ten plant minutes a second")
-    FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("transformer.gemel*"):
-        old.unlink()
     board = Board("oil")
     found = asyncio.run(_show(board, speed, duration(span) / SECOND if span else None, json))
     if picture:
         board.save(picture)
     if json:
-        print(json_.dumps(found))
+        print(json_.dumps(jsonable(found)))
     else:
         _summary(found)
 
 
 async def _show(board: Board, speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
-    file = FOLDER / "transformer.toml"
-    text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
     began = ticks()
     async with Broker() as broker:
-        file.write_text(text.replace(PORT, broker.url), encoding="utf-8")
+        file = _begin(FOLDER, broker.url)
         plant = Plant(history="10d", every="1min")
         await _learn(plant, file, json)
         twin = load(file)
@@ -95,6 +95,22 @@ async def _show(board: Board, speed: float, seconds: float | None, json: bool) -
         if failed:
             raise failed
     return {**lines.summary(), "ready_s": round(ready, 1), "folder": str(FOLDER)}
+
+
+def _begin(folder: Path, url: str) -> Path:
+    """The twin file in `folder`, heard through the broker at `url`, and no store yet. A file somebody has changed is
+    set aside. Raises `InputError` while another demo runs there."""
+    file, store = folder / "transformer.toml", folder / "transformer.gemel"
+    if attach.listening(Path(f"{store}.sock")):
+        raise InputError(f"a demo is running in {folder}", f"ask it: gemel forecast {file}; or stop it first")
+    text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    if file.exists() and re.sub(r"mqtt://127\.0\.0\.1:\d+", PORT, file.read_text(encoding="utf-8")) != text:
+        set_aside(file)
+    file.write_text(text.replace(PORT, url), encoding="utf-8")
+    for end in ("", ".wal", ".sock"):
+        Path(f"{store}{end}").unlink(missing_ok=True)
+    return file
 
 
 async def _learn(plant: Plant, file: Path, quiet: bool) -> None:
@@ -194,13 +210,19 @@ def _setpoints(decision: Decision) -> dict[str, float]:
     return {c.signal: c.value for c in decision.commands}
 
 
+def _spelled(hours: float) -> str:
+    whole, minutes = divmod(round(hours * 60), 60)
+    return f"{whole} h {minutes} min"
+
+
 def _summary(found: dict[str, Any]) -> None:
     console = Console()
     acks = ", ".join(f"{n} {state}" for state, n in found["acks"].items()) or "none"
     counts = f"{found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
-    console.print(f"\n{found['hours']:.1f} h of plant time: {counts}")
+    console.print(f"\n{_spelled(found['hours'])} of plant time: {counts}")
     for finding in found["findings"]:
-        console.print(f"after {finding['hours']:g} h: {finding['name']} ({finding['subject']}): {finding['text']}")
+        after = _spelled(finding["hours"])
+        console.print(f"after {after}: {finding['name']} ({finding['subject']}): {finding['text']}")
     file = f"{found['folder']}/transformer.toml"
     console.print(f"\nnext: gemel forecast {file}", highlight=False)
     console.print(f"      gemel whatif {file} --set fan=2 --for 12h", highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -52,8 +51,11 @@ class Desk:
         """A question by name; only those of `OPEN`."""
         if method not in OPEN:
             raise InputError(f"a twin cannot be asked '{method}'{nearest(method, OPEN)}")
-        found = getattr(self, method)(**arguments)
-        return await found if asyncio.iscoroutine(found) else found
+        question = getattr(self, method)
+        if asyncio.iscoroutinefunction(question):
+            return await question(**arguments)
+        async with self._running().busy:  # between two turns, and telemetry goes on coming in
+            return await asyncio.to_thread(question, **arguments)
 
     def history(
         self,
@@ -70,6 +72,8 @@ class Desk:
         span = duration(last) if last else None
         stop = self._newest() if end is None else instant(end)
         begin = stop - span + 1 if span else (0 if start is None else instant(start))
+        if every and not begin:  # a grid begins where the history does
+            begin = self._oldest(names, stop)
         return self.twin.store.window(names, begin, stop, every=duration(every) if every else None)
 
     def forecast(self, horizon: str | None = None) -> Forecast:
@@ -77,11 +81,9 @@ class Desk:
         stages = self._thinking().stages
         if stages.forecaster is None:
             raise InputError(f"twin '{self.twin.name}' has no forecaster", 'add forecaster = { kind = "pool" }')
-        setting = stages.setting if horizon is None else replace(stages.setting, horizon=duration(horizon))
-        side = copy.copy(stages)
-        side.setting = setting
-        side.forecaster = replace(stages.forecaster, part=copy.deepcopy(stages.forecaster.part))
-        found = side.forecast(replace(self._situation(), horizon=setting.horizon))
+        side = stages.aside(stages.setting.horizon if horizon is None else duration(horizon))
+        found = side.forecast(self._situation())
+        side.close()
         if not found:
             raise InputError("; ".join(side.attempts.trouble) or "the forecaster had no answer")
         return found[0]
@@ -133,7 +135,7 @@ class Desk:
         if stages.policy is None:
             raise InputError(f"twin '{self.twin.name}' has no policy", 'add policy = { kind = "shooting", ... }')
         situation = self._situation()
-        return allowed(stages.decide(situation), situation)
+        return allowed(stages.policy.part.decide(situation), situation)
 
     async def approve(self, id: str) -> Decision:
         """Send a proposal after all, if it is still allowed now."""
@@ -141,17 +143,19 @@ class Desk:
         now = loop.setting.clock.now()
         if any(c.expires <= now for c in decision.commands):
             expired = replace(decision, status="expired")
-            self.twin.store.record(expired)
+            await loop.note(expired)
             return expired
         sent = replace(allowed(decision, loop.situation(now)), status="sent")
+        self.twin.store.record(sent)  # from here on nobody else can approve or reject it
         await loop.send(sent)
         return sent
 
     async def reject(self, id: str) -> Decision:
         """A person says no."""
-        self._running()
+        loop = self._running()
         rejected = replace(self._proposed(id), status="rejected")
         self.twin.store.record(rejected)
+        await loop.note()
         return rejected
 
     def status(self) -> dict[str, Any]:
@@ -177,8 +181,13 @@ class Desk:
             "acks": dict(state.acks),
         }
 
+    def _oldest(self, names: Sequence[str], stop: int) -> int:
+        held = self.twin.store.window(names, 0, stop)
+        return int(held.time[0]) if len(held) else stop
+
     def _newest(self) -> int:
-        found = self.twin.store.latest(self.twin.signals.names)
+        dated = [s.name for s in self.twin.signals if s.role != "known"]  # a tariff of tomorrow is not news
+        found = self.twin.store.latest(dated or self.twin.signals.names)
         if not len(found) or not found.time[0]:
             raise InputError(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
         return int(found.time[0])
@@ -190,6 +199,11 @@ class Desk:
         if found[-1].status != "proposed":
             raise InputError(f"decision '{id}' is {found[-1].status}, not open for approval")
         return found[-1]
+
+    def close(self) -> None:
+        """End what was brought up only to answer."""
+        if self._own:
+            self._own.stages.close()
 
     def _running(self) -> Loop:
         if self.loop is None:

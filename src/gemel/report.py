@@ -48,19 +48,21 @@ def report(twin: Any, signal: str | None = None, share: float = 0.2) -> dict[str
 def scores(twin: Any, signal: str, share: float) -> list[dict[str, Any]]:
     """A row a forecaster: name, windows, mase, crps, coverage."""
     store = twin.store
-    step = twin.forecaster.step or duration(twin.every)
     whole = store.window([signal], 0, int(store.latest([signal]).time[0]), every=None)
     if len(whole) < 3:
         return []
     first, last = int(whole.time[0]), int(whole.time[-1])
     begin = last - int((last - first) * share)
     forecasts = [f for f in store.read("forecast", begin, last) if signal in f.signals and len(f)]
+    forecasts = [f for f in forecasts if f.time[-1] <= last]
+    if not forecasts:
+        return []
+    length, span = grid = _grid(max(forecasts, key=lambda f: f.issued))  # of what the twin file says now
+    step = span // (length - 1) if length > 1 else twin.forecaster.step or duration(twin.every)
     by: dict[str, dict[int, Forecast]] = {}
     for f in forecasts:
-        if f.time[-1] <= last:
+        if _grid(f) == grid:
             by.setdefault(f.by, {})[f.issued] = f
-    if not by:
-        return []
     common = sorted(set.intersection(*(set(held) for held in by.values())))
     truth = store.window([signal], first, last, every=step)
     season = duration(SEASON) // step
@@ -69,6 +71,11 @@ def scores(twin: Any, signal: str, share: float) -> list[dict[str, Any]]:
         return []
     rows = [_row(name, [held[t] for t in common], truth, signal, past, season) for name, held in by.items()]
     return sorted(rows, key=lambda row: row["crps"])
+
+
+def _grid(forecast: Forecast) -> tuple[int, int]:
+    """How many steps, and the time from the first to the last."""
+    return len(forecast), int(forecast.time[-1] - forecast.time[0])
 
 
 def _row(

@@ -138,12 +138,10 @@ class Twin:
 
     async def live(self, until: str | int | None = None, watch: Any = None) -> None:
         """The same inside an event loop; a cancelled one ends cleanly."""
-        self.open()
-        self.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
-        desk = self._desk
+        desk = self.open()._desk
         assert desk is not None
-        desk.loop = self.loop
         try:
+            self.loop = desk.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
             async with attach.serve(self.socket, desk.answer):
                 await self.loop.run(None if until is None else instant(until))
         finally:
@@ -161,6 +159,7 @@ class Twin:
     def close(self) -> None:
         """Close the store."""
         if self._desk is not None:
+            self._desk.close()
             self._desk = None
             self.store.close()
 
@@ -198,7 +197,7 @@ class Twin:
         )
 
     def _ask(self, method: str, **named: Any) -> Any:
-        if self._desk is None and self.socket and attach.listening(self.socket):
+        if (self._desk is None or self.loop) and self.socket and attach.listening(self.socket):
             return attach.call(self.socket, method, named)
         desk = self.open()._desk
         assert desk is not None

@@ -96,3 +96,13 @@ def test_a_frame_without_points_is_all_missing() -> None:
 def test_the_hold_is_counted_in_steps_of_the_grid() -> None:
     frame = regular(*columns([(0, 10, 1.0, GOOD)]), (0,), ("a",), 10, 100, 10)
     assert (frame.quality[:, 0] == IMPUTED).sum() == HOLD
+
+
+def test_a_long_window_keeps_its_last_row() -> None:
+    quarter = 15 * 60 * 10**9
+    time = 1_467_331_200 * 10**9 + quarter * np.arange(400 * 96 + 1)
+    zeros = np.zeros(len(time))
+    start, end = int(time[0]), int(time[-1])
+    frame = regular(zeros.astype(np.int32), time, zeros, zeros.astype(np.uint8), [0], ["a"], start, end, quarter)
+    assert len(frame) == len(time)
+    assert frame.time[-1] == end

@@ -19,6 +19,7 @@ SIGNALS = Signals(
         Signal("fan", role="controlled", low=0, high=2, safe=1),
         Signal("valve", role="controlled", low=0, high=100, slew=0.1),
         Signal("oil", low=0, high=120),
+        Signal("pump", role="controlled"),
     ]
 )
 
@@ -77,3 +78,10 @@ def test_nothing_illegal_ever_passes(value: float, last: float, age: int, name: 
         assert signal.within(command.value)
         assert command.expires > NOW
     assert decision.commands == (Command("c", name, value, NOW + age),) or decision.refused
+
+
+def test_what_is_not_a_number_or_cannot_be_judged_is_refused():
+    assert guard(Command("p", "pump", math.inf, NOW + MINUTE)).refused == ("pump = inf: not a finite number",)
+    for precondition in ("oil ?", "oil / (oil - oil) < 3", "abs < 3"):
+        (line,) = guard(Command("p", "pump", 1.0, NOW + MINUTE, precondition)).refused
+        assert line.startswith(f"pump = 1: precondition '{precondition}' cannot be judged")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import gemel.loop.decide
 from gemel import Signal, Stage, Twin
 from gemel.connectors.replay import Replay
 from gemel.core.clock import Data
+from gemel.core.errors import ConfigError
 from gemel.core.units import duration
-from gemel.core.values import Command, Decision
+from gemel.core.values import Ack, Batch, Command, Decision
 from gemel.forecasters.naive import Naive
 from gemel.forecasters.seasonal_naive import SeasonalNaive
+from gemel.loop.decide import Situation
 from gemel.stores.duckdb import Duckdb
 from gemel.stores.memory import Memory
 from gemel.transforms.hampel import Hampel
@@ -41,14 +43,14 @@ def rows(tmp_path: Path) -> Path:
 class Raises:
     """A policy with a bug."""
 
-    def decide(self, situation: gemel.loop.decide.Situation) -> Decision:
+    def decide(self, situation: Situation) -> Decision:
         raise ZeroDivisionError("no load at all")
 
 
 class Bold:
     """A policy that asks for more than is allowed."""
 
-    def decide(self, situation: gemel.loop.decide.Situation) -> Decision:
+    def decide(self, situation: Situation) -> Decision:
         return Decision("", situation.now, (Command("c", "fan", 9.0, situation.now + HOUR),), reason="more wind")
 
 
@@ -160,3 +162,112 @@ def test_one_process_a_store_and_others_attach(rows: Path, tmp_path: Path):
     with pytest.raises(StoreBusy, match=r"a\.gemel"):
         twin(rows, store=Duckdb(str(tmp_path / "a.gemel"))).open()
     first.close()
+
+
+class Breaks(Limits):
+    """A transform with a bug."""
+
+    def apply(self, batch: Batch) -> Batch:
+        raise KeyError("limits")
+
+
+class Wire:
+    """A connector that says nothing and cannot be reached."""
+
+    async def stream(self) -> AsyncIterator[Batch]:
+        for nothing in ():
+            yield nothing
+
+    def confirm(self, batch: Batch) -> None:
+        """Never called."""
+
+    async def send(self, command: Command) -> Ack:
+        raise OSError("no route to the fan")
+
+
+class Later:
+    """Wants stage 2 for five hours."""
+
+    def decide(self, situation: Situation) -> Decision:
+        return Decision("", situation.now, (Command(f"fan-{situation.now}", "fan", 2.0, situation.now + 5 * HOUR),))
+
+
+class Forgets(Naive):
+    """A part that cannot always tell its memory."""
+
+    def __init__(self) -> None:
+        self.weight, self.told = 0, 0
+
+    def learn(self, frame: object) -> None:
+        self.weight += 1
+
+    def snapshot(self) -> dict[str, int]:
+        self.told += 1
+        if self.told > 1:
+            raise RuntimeError("busy")
+        return {"weight": self.weight}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        self.weight = state["weight"]
+
+
+def test_a_transform_that_raises_is_left_out_and_the_points_are_kept(rows: Path):
+    plant = twin(rows, transforms=[Breaks(), Hampel()])
+    plant.run()
+    assert plant.status()["points"]["points"] == 1920
+
+
+def test_an_actuator_that_raises_is_an_ack_that_says_so(rows: Path):
+    signals = [Signal("oil", address="file:#oil"), Signal("fan", role="controlled", low=0, high=2, address="wire:fan")]
+    connectors = {"file": Replay(str(rows)), "wire": Wire()}
+    policy = Stage(Later(), every=120 * HOUR)
+    plant = twin(rows, signals=signals, connectors=connectors, policy=policy, mode="auto")
+    plant.run()
+    acks = plant.open().store.read("ack")
+    assert {(a.state, a.text) for a in acks} == {("failed", "the connector raised OSError: no route to the fan")}
+    assert plant.decisions()[-1].status == "sent"
+
+
+def test_a_twin_can_be_run_again(rows: Path):
+    plant = twin(rows, store=Duckdb("again.gemel"))
+    plant.run("2024-01-03")
+    plant.run()
+    assert plant.status()["turns"] == 960
+    plant.close()
+
+
+def test_a_run_that_cannot_start_lets_go_of_the_store(rows: Path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        twin(rows, connectors={"file": Replay("nowhere.csv")}, store=Duckdb("held.gemel")).run()
+    twin(rows, store=Duckdb("held.gemel")).run("2024-01-02")
+
+
+def test_what_is_known_ahead_does_not_move_the_clock(rows: Path):
+    text = rows.read_text().splitlines()
+    ahead = [f"{np.datetime64('2024-01-01T00:00') + np.timedelta64(h, 'h')},{h}" for h in range(24 * 30)]
+    tariff = rows.with_name("tariff.csv")
+    tariff.write_text("date,price\n" + "\n".join(ahead) + "\n")
+    signals = [Signal("oil", address="file:#oil"), Signal("price", role="known", address="tariff:#price")]
+    connectors = {"tariff": Replay(str(tariff)), "file": Replay(str(rows))}
+    plant = twin(rows, signals=signals, connectors=connectors, forecaster=None)
+    plant.run()
+    assert plant.status()["turns"] == len(text) - 1
+    assert len(plant.history(["oil"], last="1h", native=False)) == 4
+
+
+def test_a_memory_that_cannot_be_told_now_is_not_forgotten(rows: Path):
+    plant = twin(rows, forecaster=Stage(Forgets(), every=HOUR, context=duration("1d")))
+    plant.run()
+    (memory,) = (s.state for s in plant.store.read("snapshot") if s.id == "loop")
+    assert memory["parts"]["forecaster"]["weight"] > 0
+
+
+def test_a_question_teaches_the_running_forecaster_nothing(rows: Path):
+    forecaster = Forgets()
+    forecaster.told = -(10**6)
+    plant = twin(rows, forecaster=Stage(forecaster, every=6 * HOUR, context=duration("1d")))
+    plant.run()
+    before = forecaster.weight
+    plant.forecast("3h")
+    plant.forecast("3h")
+    assert forecaster.weight == before

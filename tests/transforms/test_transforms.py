@@ -18,7 +18,6 @@ from gemel.core.registry import part
 from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration
 from gemel.core.values import BAD, GOOD, UNCERTAIN, Batch, Signal, Signals
-from gemel.loop.process import process
 from gemel.testing import check_transform
 
 MINUTE = 60 * SECOND
@@ -37,6 +36,12 @@ MAKERS: dict[str, dict[str, Any]] = {
     "stuck": {"longer": "10min", "chance": 0.01},
     "late": {"lateness": "5min"},
 }
+
+
+def process(transforms: list[Any], batch: Batch) -> Batch:
+    for transform in transforms:
+        batch = transform.apply(batch)
+    return batch
 
 
 def setting(signals: tuple[Signal, ...] = SIGNALS) -> Setting:

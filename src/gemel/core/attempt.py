@@ -17,6 +17,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self.trouble: list[str] = []
+        self._kept: dict[str, Any] = {}
         self._ill: set[str] = set()
 
     def tried(self, name: str, call: Callable[[], T]) -> T | None:
@@ -35,14 +36,16 @@ class Attempts:
         return answer
 
     def snapshot(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """The memory of every stateful part, by name."""
+        """The memory of every stateful part, by name; of one that cannot tell it now, the last it told."""
         held = {name: self.tried(name, part.snapshot) for name, part in parts.items()}
-        return {name: memory for name, memory in held.items() if memory is not None}
+        self._kept |= {name: memory for name, memory in held.items() if memory is not None}
+        return dict(self._kept)
 
     def restore(self, parts: Mapping[str, Any], held: Mapping[str, Any]) -> None:
         """Give every part its memory back; one that cannot take it, or was not there then, starts fresh."""
         for name, part in parts.items():
             if name in held:
+                self._kept[name] = held[name]
                 self.tried(name, lambda p=part, n=name: p.restore(held[n]))  # type: ignore[misc]
 
 

@@ -41,6 +41,9 @@ class Clock(Protocol):
 
         Of tasks waiting for the same instant the lowest `order` goes first: sources 0, turns 1."""
 
+    def start(self) -> None:
+        """A run begins: nothing is over yet."""
+
     async def heard(self, signal: Ints, times: Times) -> None:
         """Telemetry is in the store. Returns once the turns it made due are done (data clock)."""
 
@@ -57,6 +60,9 @@ class Wall:
     live = True
 
     def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
         self._over = asyncio.Event()
 
     def now(self) -> int:
@@ -92,9 +98,12 @@ class Virtual:
     def __init__(self, start: str | int = 0) -> None:
         self.spec = {"start": start}
         self._now = instant(start)
+        self._count = 0
+        self.start()
+
+    def start(self) -> None:
         self._tasks = 0
         self._waiting: list[tuple[int, int, int, asyncio.Future[bool]]] = []
-        self._count = 0
         self._end = FOREVER
 
     def now(self) -> int:
@@ -157,6 +166,9 @@ class Data:
         self._awaited = np.zeros(0, bool)
         self._first = FOREVER
         self._mark = NEVER
+        self.start()
+
+    def start(self) -> None:
         self._over = False
         self._waiter: tuple[int, asyncio.Future[bool]] | None = None
         self._idle = asyncio.Event()

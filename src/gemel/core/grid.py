@@ -52,7 +52,7 @@ def regular(
     Bad points do not count. An empty cell takes the last usable value of the signal if it is at most `hold` steps old.
     """
     first = -(-start // every) * every
-    grid = np.arange(first, end + 1, every, dtype=np.int64)
+    grid = first + every * np.arange(max((end - first) // every + 1, 0), dtype=np.int64)
     t, s = len(grid), len(places)
     total, count, doubt = np.zeros((t, s)), np.zeros((t, s)), np.zeros((t, s))
     keep = newest(signal, time)

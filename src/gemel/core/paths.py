@@ -1,10 +1,43 @@
-"""Sample paths through a forecast: quantiles say how high, not for how long."""
+"""Sample paths of what lies ahead: a forecast's quantiles say how high, not for how long."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from gemel.core.errors import InputError
 from gemel.core.values import Floats, Forecast, Times
+
+
+def futures(
+    names: Sequence[str],
+    times: Times,
+    latest: Mapping[str, float],
+    forecasts: Sequence[Forecast],
+    members: int,
+    seed: int,
+    fixed: Mapping[str, Floats | float] | None = None,
+) -> Floats:
+    """A simulator's inputs ahead, [t, u, m]: what `fixed` says, else paths drawn from a forecast, else the latest value
+    held. Each input has noise of its own, so fixing one leaves the others as they were.
+
+    Raises `InputError` for an input nobody knows.
+    """
+    fixed = fixed or {}
+    inputs = np.empty((len(times), len(names), members))
+    for i, name in enumerate(names):
+        ahead = next((f for f in forecasts if name in f.signals), None)
+        if name in fixed:
+            value = np.asarray(fixed[name], np.float64)
+            inputs[:, i, :] = value if value.ndim == 2 else value.reshape(-1, 1)
+        elif ahead is not None:
+            inputs[:, i, :] = paths(ahead, name, times, members, np.random.default_rng((seed, i)))
+        elif np.isfinite(latest.get(name, np.nan)):
+            inputs[:, i, :] = latest[name]
+        else:
+            raise InputError(f"the simulator's input '{name}' has no value yet", "wait for its telemetry, or set it")
+    return inputs
 
 
 def paths(ahead: Forecast, name: str, times: Times, members: int, rng: np.random.Generator) -> Floats:

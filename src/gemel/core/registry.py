@@ -112,9 +112,9 @@ def part(wing: str, kind: str) -> type[Any]:
     module, _, name = table[kind].partition(":")
     try:
         found: type[Any] = getattr(import_module(module), name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ConfigError(
-            [f"{wing} kind '{kind}' needs a package that is not installed: {error.name or error}"],
+            [f"{wing} kind '{kind}' needs a package that is not installed: {error.name}"],
             f"install it, or choose another kind: {', '.join(sorted(table))}",
         ) from error
     return found

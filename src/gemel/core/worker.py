@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,12 +31,12 @@ class Worker:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
-        return partial(self.call, name) if callable(found) else found
+        return partial(self.call, name) if callable(found) else self.call("__getattribute__", name)
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """`part.method(...)`, within the budget (seconds)."""
-        pipe = self._pipe or self._spawn()
         try:
+            pipe = self._pipe or self._spawn()
             pipe.send((method, arguments, named))
             if not pipe.poll(self.budget):
                 self.close()
@@ -86,7 +87,8 @@ class Worker:
 
 def _serve(pipe: Connection, part: Any, memory: Mapping[str, Any] | None) -> None:
     if memory and hasattr(part, "restore"):
-        part.restore(memory)
+        with suppress(Exception):  # a memory it cannot take up any more: it starts fresh
+            part.restore(memory)
     pipe.send(True)
     while True:
         try:

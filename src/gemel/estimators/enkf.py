@@ -15,8 +15,7 @@ import numpy as np
 from gemel.core.errors import ConfigError, nearest
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.values import Belief, Bools, Floats, Frame
-from gemel.loop.estimate import usable
+from gemel.core.values import BAD, Belief, Bools, Floats, Frame
 from gemel.loop.simulate import Assignable, Noisy, Simulator
 
 SCHEMES = ("square_root", "denkf", "perturbed")
@@ -95,7 +94,7 @@ class Enkf:
             memory, now = self._simulator.init(belief, self._seed), belief.time
         if self._noisy:
             memory = self._noisy.quiet(memory)
-        good = usable(frame)
+        good = _usable(frame)
         place = {n: i for i, n in enumerate(frame.signals)}
         fed = [(i, place[n]) for i, n in enumerate(self._simulator.inputs) if n in place]
         heard = [(n, i, place[n], sd) for n, i, sd in self._observed if n in place]
@@ -253,3 +252,8 @@ class Scale:
         if self._both:
             free[self._both] = self._low + self._width / (1.0 + np.exp(-free[self._both]))
         return free
+
+
+def _usable(frame: Frame) -> Bools:
+    """Cells to learn from, [t, s]: measured, finite, not bad and not imputed."""
+    return np.isfinite(frame.values) & (frame.quality < BAD)

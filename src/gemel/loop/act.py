@@ -63,14 +63,18 @@ def _trouble(command: Command, situation: Situation) -> str:
     signal = situation.signals.named(command.signal)
     if signal.role != "controlled":
         return f"the signal is {signal.role}, not controlled"
+    if not math.isfinite(command.value):
+        return "not a finite number"
     if not signal.within(command.value):
         low, high = (limit if limit is not None else math.inf for limit in (signal.low, signal.high))
         return f"outside its limits {-low if signal.low is None else low:g} .. {high:g}"
     if command.expires <= situation.now:
         return f"expired {spell(max(situation.now - command.expires, 1))} ago"
-    if command.precondition and not compare(command.precondition, situation.latest):
-        return f"precondition '{command.precondition}' does not hold"
-    return ""
+    try:
+        holds = not command.precondition or compare(command.precondition, situation.latest)
+    except Exception as error:
+        return f"precondition '{command.precondition}' cannot be judged: {error}"
+    return "" if holds else f"precondition '{command.precondition}' does not hold"
 
 
 def _slewed(command: Command, situation: Situation, refused: list[str]) -> Command:

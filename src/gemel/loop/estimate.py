@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from gemel.core.values import BAD, Belief, Finding, Frame
 
 
@@ -35,8 +33,3 @@ def estimate(estimator: Estimator, belief: Belief | None, frame: Frame, findings
         quality[:, doubted] = BAD
         frame = Frame(frame.time, frame.values, quality, frame.signals)
     return estimator.update(belief, frame)
-
-
-def usable(frame: Frame) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Cells an estimator may learn from, [t, s]: measured, finite, not bad and not imputed."""
-    return np.isfinite(frame.values) & (frame.quality < BAD)

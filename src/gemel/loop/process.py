@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from gemel.core.values import Batch, Frame
@@ -39,10 +39,3 @@ class Stateful(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the memory of an earlier `snapshot()`."""
-
-
-def process(transforms: Sequence[Transform], batch: Batch) -> Batch:
-    """One batch through all transforms, in their order."""
-    for transform in transforms:
-        batch = transform.apply(batch)
-    return batch

@@ -10,45 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, cast
+
+import numpy as np
 
 from gemel.core.attempt import told
 from gemel.core.clock import Data, Virtual, pause
 from gemel.core.errors import StoreFull, first
 from gemel.core.setting import Setting
+from gemel.core.state import State
 from gemel.core.units import instant_id
-from gemel.core.values import Batch, Belief, Command, Decision, Event, Finding, Forecast, Snapshot
+from gemel.core.values import Ack, Batch, Command, Decision, Event, Snapshot
 from gemel.loop.acquire import Source
 from gemel.loop.act import Actuator, allowed, safe
 from gemel.loop.decide import Situation
 from gemel.loop.detect import merge
-from gemel.loop.process import Stateful, process
+from gemel.loop.process import Stateful
 from gemel.loop.stages import Stages
 
 log = logging.getLogger("gemel")
 PATIENCE = 60
 """Seconds a full disk is waited for before the twin gives up."""
 MEMORY_EVERY = 16
-"""Recorded turns from one record of all parts' memory to the next. Turns after it are taken again after a crash, so it
-is also kept whenever something was sent: a command is never decided twice."""
-
-
-@dataclass
-class State:
-    """What a running twin holds in memory; everything else is in the store."""
-
-    now: int = 0  # the last turn
-    belief: Belief | None = None
-    forecasts: tuple[Forecast, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    decision: Decision | None = None
-    setpoints: dict[str, float] = field(default_factory=dict)
-    points: int = 0
-    turns: int = 0
-    decisions: int = 0
-    acks: dict[str, int] = field(default_factory=dict)
+"""Recorded turns from one record of all parts' memory to the next (on the wall clock, one). Turns after it are taken
+again after a crash, so it is also kept whenever something was sent or judged: nothing is decided twice."""
 
 
 class Loop:
@@ -72,14 +59,17 @@ class Loop:
         self._newest = 0
         self._open = len(sources)
         self._unrecorded: list[Any] = []
-        self._said_full = False
+        self._full = False
+        self._dated = np.array([s.role != "known" for s in setting.signals], bool)  # a tariff of tomorrow is no clock
         self._recorded = 0
         self._tasks: asyncio.TaskGroup | None = None
+        self.busy = asyncio.Lock()  # held by whoever uses the thinking parts: the turn, or somebody who asks
 
     async def run(self, until: int | None = None) -> None:
         """Until the sources end, or the clock passes `until`, or it is cancelled."""
+        clock, self.busy = self.setting.clock, asyncio.Lock()
+        clock.start()
         self.resume()
-        clock = self.setting.clock
         if isinstance(clock, Data):
             clock.expect([s.role == "measured" and bool(s.address) for s in self.setting.signals])
         try:
@@ -103,13 +93,14 @@ class Loop:
         with clock.task():
             async with aclosing(cast(AsyncGenerator[Batch, None], source.stream())) as batches:
                 async for batch in batches:
-                    batch = process(self.stages.transforms, batch)
+                    batch = self.stages.processed(batch)
                     self.state.points += await self._keep(batch)
                     source.confirm(batch)
                     if len(batch):
                         self._newest = max(self._newest, int(batch.time.max()))
                     self.watch(self)
-                    await clock.heard(batch.signal, batch.time)
+                    dated = self._dated[batch.signal]
+                    await clock.heard(batch.signal[dated], batch.time[dated])
             self._open -= 1
             if not self._open:
                 clock.finish()
@@ -119,25 +110,30 @@ class Loop:
         notes = [Snapshot(id, self._newest, transform.snapshot()) for id, transform in self._transforms()]
         for _ in range(PATIENCE):
             try:
-                return self.store.append(batch, notes)
-            except StoreFull as error:
-                self._full(error)
+                return self._stored(lambda: self.store.append(batch, notes)) or 0
+            except StoreFull:
                 await pause(1.0)
         return self.store.append(batch, notes)
 
     def _record(self, *values: Any) -> None:
         """Record conclusions; those a full disk refuses go with the next ones."""
         self._unrecorded += values
-        try:
-            self.store.record(*self._unrecorded)
+        with suppress(StoreFull):
+            self._stored(lambda: self.store.record(*self._unrecorded))
             self._unrecorded.clear()
-        except StoreFull as error:
-            self._full(error)
 
-    def _full(self, error: StoreFull) -> None:
-        if not self._said_full:
-            log.error("%s; waiting for space, nothing that was acknowledged is lost", error.message)
-        self._said_full = True
+    def _stored(self, write: Callable[[], int | None]) -> int | None:
+        try:
+            done = write()
+        except StoreFull as error:
+            if not self._full:
+                log.error("%s; waiting for space, nothing that was acknowledged is lost", error.message)
+            self._full = True
+            raise
+        if self._full:
+            log.error("there is space again")
+            self._full = False
+        return done
 
     async def _turns(self, until: int | None) -> None:
         clock, every = self.setting.clock, self.setting.every
@@ -147,13 +143,24 @@ class Loop:
                 start = max(start, clock.now())
             when = -(-start // every) * every
             while (until is None or when <= until) and await clock.until(when, order=1):
-                if clock.live:
-                    await asyncio.to_thread(self.turn, when)
-                else:
-                    self.turn(when)
+                async with self.busy:
+                    await self._take(when)
                 await self._act()
                 self.watch(self)
                 when += every
+                if clock.live:  # what an overrun or a sleeping machine has missed is not taken late
+                    when = max(when, clock.now() // every * every)
+
+    async def _take(self, when: int) -> None:
+        if not self.setting.clock.live:
+            self.turn(when)
+            return
+        turn = asyncio.ensure_future(asyncio.to_thread(self.turn, when))
+        try:
+            await asyncio.shield(turn)
+        except asyncio.CancelledError:  # a turn that has begun is ended and recorded
+            await asyncio.wait([turn])
+            raise
 
     def turn(self, now: int) -> None:
         """Everything the twin thinks at `now`; commands it wants sent are left in `state.decision`."""
@@ -181,7 +188,8 @@ class Loop:
             if state.belief:
                 values.append(state.belief)
             self._recorded += 1
-            self._record(*values, *([] if self._recorded % MEMORY_EVERY else [self._memory()]))
+            keep = self.setting.clock.live or self._recorded % MEMORY_EVERY == 0
+            self._record(*values, *([self._memory()] if keep else []))
 
     def situation(self, now: int) -> Situation:
         """What detectors and policies may look at."""
@@ -201,10 +209,10 @@ class Loop:
     def _decide(self, situation: Situation) -> Decision:
         id = f"decision-{instant_id(situation.now)}"
         try:
-            decision = self.stages.decide(situation)
+            decision = self.stages.policy.part.decide(situation)  # type: ignore[union-attr]
+            decision = allowed(replace(decision, id=decision.id or id), situation)
         except Exception as error:
-            decision = safe(situation, f"{told('the policy', error)}; safe values are used", id)
-        decision = allowed(replace(decision, id=decision.id or id), situation)
+            decision = allowed(safe(situation, f"{told('the policy', error)}; safe values are used", id), situation)
         status = {"observe": "observed", "advise": "proposed", "auto": "approved"}[self.mode]
         return replace(decision, because=(*decision.because, *self.stages.attempts.trouble), status=status)
 
@@ -219,23 +227,39 @@ class Loop:
             self._tasks.create_task(self.send(self.state.decision))
 
     async def send(self, decision: Decision) -> None:
-        """Send the commands; what came of each is recorded with the decision."""
-        acks = []
-        for command in decision.commands:
-            actuator = self._actuator(command)
-            if actuator is None:
-                continue  # a setpoint without an address is advice for people
-            ack = await actuator.send(command)
-            acks.append(ack)
-            self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
-            if ack.state in ("done", "accepted"):
-                self.state.setpoints[command.signal] = command.value
-        self._record(decision, *acks, self._memory())
+        """Send the commands; what came of each is recorded with the decision, also when we are told to stop."""
+        acks: dict[str, Ack] = {}
+        found = [(c, self._actuator(c)) for c in decision.commands]
+        addressed = [(c, actuator) for c, actuator in found if actuator]  # without an address it is advice for people
+        try:
+            for command, actuator in addressed:
+                acks[command.id] = await self._sent(command, actuator)
+        finally:
+            now = self.state.now
+            for command, _ in addressed:
+                ack = acks.setdefault(command.id, Ack(command.id, "silent", now, "the twin was stopped meanwhile"))
+                self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
+                if ack.state in ("done", "accepted"):
+                    self.state.setpoints[command.signal] = command.value
+            await self.note(decision, *acks.values())
         self.watch(self)
 
+    async def _sent(self, command: Command, actuator: Actuator) -> Ack:
+        now = max(self.setting.clock.now(), self.state.now)
+        if command.expires <= now:
+            return Ack(command.id, "refused", now, "it had expired before it was sent")
+        try:
+            return await actuator.send(command)
+        except Exception as error:
+            return Ack(command.id, "failed", now, told("the connector", error))
+
+    async def note(self, *values: Any) -> None:
+        """Record something that must not be decided again after a crash: with it goes the memory of all parts."""
+        async with self.busy:
+            self._record(*values, self._memory())
+
     def _actuator(self, command: Command) -> Actuator | None:
-        connector = self.setting.signals.named(command.signal).address.partition(":")[0]
-        found = self.sources.get(connector)
+        found = self.sources.get(self.setting.signals.named(command.signal).address.partition(":")[0])
         return found if isinstance(found, Actuator) else None
 
     def _memory(self) -> Snapshot:

@@ -7,8 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gemel.core.errors import InputError
-from gemel.core.paths import paths
+from gemel.core.paths import futures
 from gemel.core.values import Belief, Floats, Forecast, Times
 
 
@@ -85,36 +84,6 @@ def rollout(simulator: Simulator, memory: Any, inputs: Floats, dt: float) -> Flo
     return out
 
 
-def futures(
-    simulator: Simulator,
-    times: Times,
-    latest: Mapping[str, float],
-    forecasts: Sequence[Forecast],
-    members: int,
-    seed: int,
-    fixed: Mapping[str, Floats | float] | None = None,
-) -> Floats:
-    """Inputs [t, u, m] ahead: what `fixed` says, else paths drawn from a forecast, else the latest value held.
-
-    Raises `InputError` for an input nobody knows.
-    """
-    fixed = fixed or {}
-    rng = np.random.default_rng(seed)
-    inputs = np.empty((len(times), len(simulator.inputs), members))
-    for i, name in enumerate(simulator.inputs):
-        ahead = next((f for f in forecasts if name in f.signals), None)
-        if name in fixed:
-            value = np.asarray(fixed[name], np.float64)
-            inputs[:, i, :] = value if value.ndim == 2 else value.reshape(-1, 1)
-        elif ahead is not None:
-            inputs[:, i, :] = paths(ahead, name, times, members, rng)
-        elif np.isfinite(latest.get(name, np.nan)):
-            inputs[:, i, :] = latest[name]
-        else:
-            raise InputError(f"the simulator's input '{name}' has no value yet", "wait for its telemetry, or set it")
-    return inputs
-
-
 def ahead(
     simulator: Simulator,
     belief: Belief,
@@ -126,7 +95,7 @@ def ahead(
     fixed: Mapping[str, Floats | float] | None = None,
 ) -> Forecast:
     """What the simulator foresees from a belief: quantiles of every output at `times` (evenly spaced)."""
-    inputs = futures(simulator, times, latest, forecasts, belief.members.shape[1], seed, fixed)
+    inputs = futures(simulator.inputs, times, latest, forecasts, belief.members.shape[1], seed, fixed)
     dt = float(times[0] - belief.time if len(times) < 2 else times[1] - times[0]) / 1e9
     outputs = rollout(simulator, simulator.init(belief, seed), inputs, dt)
     values = np.quantile(outputs, levels, axis=2).transpose(2, 1, 0)  # [q, t, y] -> [y, t, q]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,12 @@ import numpy as np
 from gemel.core.attempt import Attempts
 from gemel.core.setting import Setting, Stage
 from gemel.core.units import instant_id
-from gemel.core.values import LEVELS, Belief, Decision, Finding, Forecast, Frame
+from gemel.core.values import LEVELS, Batch, Belief, Finding, Forecast, Frame
 from gemel.core.worker import Worker
-from gemel.loop.decide import Policy, Situation
+from gemel.loop.decide import Situation
 from gemel.loop.detect import Detector
 from gemel.loop.estimate import Estimator, estimate
-from gemel.loop.forecast import Forecaster, Learning
+from gemel.loop.forecast import Learning
 from gemel.loop.process import Stateful, Transform
 from gemel.loop.simulate import ahead
 
@@ -41,7 +42,7 @@ class Stages:
         self.forecaster = forecaster
         self.detectors = tuple(detectors)
         self.policy = policy
-        self.attempts = Attempts()
+        self.attempts, self._cleaning = Attempts(), Attempts()
         self._learned = 0
         self._guest = Worker(forecaster.part, forecaster.budget) if forecaster and forecaster.budget else None
         self.members: tuple[Forecast, ...] = ()  # the last answers of a pool's members, for the signals of `report`
@@ -64,9 +65,12 @@ class Stages:
             return belief
         names = [n for n in (*simulator.inputs, *simulator.outputs) if n in self.setting.signals]
         start = (belief.time if belief else max(last, now - self.setting.every)) + 1
-        frame = self._window(stage, names, start, now, self.setting.every)
         part: Estimator = stage.part
-        found = self.attempts.tried("estimator", lambda: estimate(part, belief, frame, findings))
+
+        def update() -> Belief | None:
+            return estimate(part, belief, self._window(stage, names, start, now, self.setting.every), findings)
+
+        found = self.attempts.tried("estimator", update)
         if found is None:
             return belief
         return replace(found, id=f"belief-{instant_id(now)}")
@@ -80,8 +84,10 @@ class Stages:
         step = stage.step or setting.every
         end = now // step * step
         names = [s.name for s in setting.signals if s.type == "number" and s.role in ("measured", "derived")]
-        context = self._window(stage, names, end - stage.context + step, end, step)
+        context = self.attempts.tried("view", lambda: self._window(stage, names, end - stage.context + step, end, step))
         horizon = setting.horizon // step
+        if context is None:
+            return ()
         by = name = type(stage.part).__name__.lower()
         answer = self.attempts.tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
         if answer is None and stage.neighbour is not None:
@@ -90,7 +96,8 @@ class Stages:
             answer = self.attempts.tried(
                 f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS)
             )
-            self.attempts.trouble.append(f"{by} answered instead of {name}")
+            if answer is not None:
+                self.attempts.trouble.append(f"{by} answered instead of {name}")
         found = [answer.named(answer.by or by)] if answer is not None else []
         own = self.attempts.tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
@@ -102,14 +109,16 @@ class Stages:
         news: list[Finding] = []
         for detector in self.detectors:
             name = type(detector).__name__.lower()
-            found = self.attempts.tried(f"detector {name}", lambda d=detector: d.inspect(situation))  # type: ignore[misc]
-            news += found or []
+            news += self.attempts.tried(f"detector {name}", lambda d=detector: d.inspect(situation)) or []  # type: ignore[misc]
         return news
 
-    def decide(self, situation: Situation) -> Decision:
-        """The policy's decision; what it raises is the caller's."""
-        part: Policy = self.policy.part  # type: ignore[union-attr]
-        return part.decide(situation)
+    def processed(self, batch: Batch) -> Batch:
+        """The batch through all transforms, in their order; one that raises is left out."""
+        for transform in self.transforms:
+            name = type(transform).__name__.lower()
+            cleaned = self._cleaning.tried(f"transform {name}", lambda t=transform, b=batch: t.apply(b))  # type: ignore[misc]
+            batch = batch if cleaned is None else cleaned
+        return batch
 
     def snapshot(self) -> dict[str, Any]:
         """The memory of all stateful parts of the turn."""
@@ -120,6 +129,13 @@ class Stages:
         self._learned = held.get("learned", 0)
         self.attempts.restore(self._stateful(), held)
 
+    def aside(self, horizon: int) -> Stages:
+        """The same, to ask something of: its forecaster is a copy, so that the running one learns nothing from it."""
+        stage = self.forecaster and replace(self.forecaster, part=deepcopy(self.forecaster.part))
+        side = Stages(replace(self.setting, horizon=horizon), self.store, estimator=self.estimator, forecaster=stage)
+        side.restore(self.snapshot())
+        return side
+
     def close(self) -> None:
         """End the guest's process."""
         if self._guest:
@@ -128,19 +144,20 @@ class Stages:
     def _stateful(self) -> dict[str, Stateful]:
         parts = {f"detector-{i}": d for i, d in enumerate(self.detectors)}
         stages = {"estimator": self.estimator, "forecaster": self.forecaster, "policy": self.policy}
-        parts |= {name: self._part(stage) for name, stage in stages.items() if stage}
-        return {name: part for name, part in parts.items() if isinstance(part, Stateful)}
+        parts |= {name: stage.part for name, stage in stages.items() if stage}
+        found = {name: part for name, part in parts.items() if isinstance(part, Stateful)}
+        return found | ({"forecaster": self._guest} if self._guest and "forecaster" in found else {})
 
     def _ask(self, stage: Stage, context: Frame, horizon: int) -> Forecast:
         fresh = context.rows(int((context.time <= self._learned).sum()), len(context))
-        part: Forecaster = self._part(stage)
-        if isinstance(part, Learning) and len(fresh):
+        part: Any = self._guest or stage.part
+        if isinstance(stage.part, Learning) and len(fresh):
             part.learn(fresh)
-        answer = part.forecast(context, horizon, levels=LEVELS)
+            self._learned = int(context.time[-1])
+        answer: Forecast = part.forecast(context, horizon, levels=LEVELS)
         self.members = tuple(
             f.only(stage.report).named(name) for name, f in getattr(part, "last", {}).items() if stage.report
         )
-        self._learned = int(context.time[-1]) if len(context) else self._learned
         return answer
 
     def _physics(self, situation: Situation, forecasts: Sequence[Forecast], step: int, horizon: int) -> Forecast | None:
@@ -156,6 +173,3 @@ class Stages:
         for view in stage.view:
             frame = view.view(frame)
         return frame
-
-    def _part(self, stage: Stage) -> Any:
-        return self._guest if self._guest and stage is self.forecaster else stage.part

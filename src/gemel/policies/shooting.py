@@ -16,12 +16,13 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.expression import Expression
+from gemel.core.paths import futures
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
 from gemel.loop.decide import Situation
-from gemel.loop.simulate import Branches, futures
+from gemel.loop.simulate import Branches
 from gemel.policies.cross_entropy import Choice, Scores, search
 from gemel.policies.trial import Constraint, Trial
 
@@ -177,7 +178,7 @@ class Shooting:
             memory=_thinned(
                 simulator, simulator.init(belief, self._seed), belief.members.shape[1], self.members, self._seed
             ),
-            inputs=futures(simulator, times, situation.latest, used, self.members, self._seed, zeros),
+            inputs=futures(simulator.inputs, times, situation.latest, used, self.members, self._seed, zeros),
             step_s=self._step / 1e9,
             block=_block_of(elapsed, self._blocks),
             choices=choices,

@@ -127,7 +127,7 @@ class Board:
 
 def _finding(finding: Finding) -> Text:
     return Text.assemble(
-        ("● ", "bold red"), (finding.name, "bold"), f" ({finding.subject}) since {stamp(finding.start)[11:]}\n  ",
+        ("● ", "bold red"), (finding.name, "bold"), f" ({finding.subject}) since {stamp(finding.start)[5:]}\n  ",
         (finding.text, "grey62"),
     )  # fmt: skip
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Table
 
 from gemel.core.clock import ticks
-from gemel.core.units import duration, stamp
+from gemel.core.units import stamp
 from gemel.core.values import QUALITIES, Forecast, Frame
 from gemel.report import report
 from gemel.twin import Twin
@@ -24,13 +25,13 @@ from gemel.twin import Twin
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def run(twin: Twin, until: str | None, span: str, quiet: bool) -> dict[str, Any]:
-    """Run a twin to its end (or for `span`, or until Ctrl-C) and report on it."""
+def run(twin: Twin, until: int | None, limit: float | None, quiet: bool) -> dict[str, Any]:
+    """Run a twin to its end (or for `limit` seconds, or until Ctrl-C) and report on it."""
     twin.open()
     began = ticks()
     try:
         with progress(f"twin {twin.name}", quiet) as step:
-            asyncio.run(_bounded(twin, until, span, lambda loop: step(loop.state.points, 0, _line(loop))))
+            asyncio.run(_bounded(twin, until, limit, lambda loop: step(loop.state.points, 0, _line(loop))))
         seconds = ticks() - began
         twin.open()
         with progress("scoring", quiet):
@@ -40,15 +41,15 @@ def run(twin: Twin, until: str | None, span: str, quiet: bool) -> dict[str, Any]
     return {**found, "seconds": round(seconds, 1)}
 
 
-async def _bounded(twin: Twin, until: str | None, span: str, watch: Callable[[Any], None]) -> None:
+async def _bounded(twin: Twin, until: int | None, limit: float | None, watch: Callable[[Any], None]) -> None:
     live = asyncio.ensure_future(twin.live(until, watch))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, live.cancel)  # a clean end: memory is recorded, the store closed
-    try:
-        await asyncio.wait_for(live, duration(span) / 1e9 if span else None)
-    except (TimeoutError, asyncio.CancelledError):
-        return
+    await asyncio.wait({live}, timeout=limit)
+    live.cancel()
+    with suppress(asyncio.CancelledError):
+        await live
 
 
 def _line(loop: Any) -> str:
@@ -201,9 +202,8 @@ def print_doctor(found: Mapping[str, Any]) -> None:
         f"{points['points']:,} points, {points['revisions']:,} revised, {points['duplicates']:,} duplicates refused"
     )
     if found["newest"]:
-        console.print(
-            f"newest point {stamp(found['newest'])} UTC; last turn {stamp(found['turn'])} UTC" if found["turn"] else ""
-        )
+        turn = f"; last turn {stamp(found['turn'])} UTC" if found["turn"] else ""
+        console.print(f"newest point {stamp(found['newest'])} UTC{turn}")
     silent = [name for name, value in found["latest"].items() if value is None or value != value]
     if silent:
         console.print(f"[yellow]never heard:[/] {', '.join(silent)}")
@@ -213,6 +213,18 @@ def print_doctor(found: Mapping[str, Any]) -> None:
         )
     if not silent and not found["findings"]:
         console.print("[green]nothing to mend[/]")
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file to the first free `name.1`, `name.2`, ... and say so; a DuckDB log beside it goes with it."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    log = path.with_name(f"{path.name}.wal")
+    if log.exists():
+        log.rename(f"{aside}.wal")
+    path.rename(aside)
+    print(f"the old {path.name} is now {aside}", file=sys.stderr)
 
 
 def write_csv(frame: Frame, path: Path) -> None:

@@ -106,7 +106,7 @@ class File:
             raise _trouble(error, self.path) from error
         try:
             connection.execute(
-                "ATTACH ':memory:' AS held"
+                "ATTACH ':memory:' AS held_by_this_process"
             )  # in one process DuckDB shares a file: notice a second holder
         except duckdb.Error as error:
             connection.close()
