@@ -11,7 +11,7 @@ import pytest
 
 from gemel import Signal, Stage, Twin
 from gemel.connectors.replay import Replay
-from gemel.core.clock import Data
+from gemel.core.clock import Data, Virtual
 from gemel.core.errors import ConfigError
 from gemel.core.units import duration
 from gemel.core.values import Ack, Batch, Command, Decision
@@ -217,15 +217,18 @@ def test_a_transform_that_raises_is_left_out_and_the_points_are_kept(rows: Path)
     assert plant.status()["points"]["points"] == 1920
 
 
-def test_an_actuator_that_raises_is_an_ack_that_says_so(rows: Path):
+def test_a_command_that_cannot_be_sent_is_an_ack_that_says_so(rows: Path):
     signals = [Signal("oil", address="file:#oil"), Signal("fan", role="controlled", low=0, high=2, address="wire:fan")]
     connectors = {"file": Replay(str(rows)), "wire": Wire()}
-    policy = Stage(Later(), every=120 * HOUR)
-    plant = twin(rows, signals=signals, connectors=connectors, policy=policy, mode="auto")
-    plant.run()
-    acks = plant.open().store.read("ack")
-    assert {(a.state, a.text) for a in acks} == {("failed", "the connector raised OSError: no route to the fan")}
-    assert plant.decisions()[-1].status == "sent"
+    for clock, state, text in (
+        (Virtual("2024-01-01"), "failed", "the connector raised OSError: no route to the fan"),
+        (Data(), "refused", "it had expired before it was sent"),  # the file is read days ahead of the turns
+    ):
+        policy = Stage(Later(), every=120 * HOUR)
+        plant = twin(rows, signals=signals, connectors=connectors, policy=policy, mode="auto", clock=clock)
+        plant.run()
+        assert {(a.state, a.text) for a in plant.open().store.read("ack")} == {(state, text)}
+        assert plant.decisions()[-1].status == "sent"
 
 
 def test_a_twin_can_be_run_again(rows: Path):
