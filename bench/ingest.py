@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +19,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.harness import Bench
+from bench.mosquitto import Mosquitto
 from gemel.connectors.mqtt import Mqtt
 from gemel.core.clock import Wall
 from gemel.core.setting import Setting
@@ -34,26 +31,12 @@ MESSAGES, ROUNDS, TOPICS = 20_000, 5, 10
 @contextmanager
 def broker() -> Iterator[int]:
     """A Mosquitto that keeps every message of an absent subscriber; gives its port."""
-    command = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if command is None:
-        sys.exit("error: mosquitto is not installed\nhint: Debian and Ubuntu: apt-get install mosquitto")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "mosquitto.conf"
-        file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_type error\n")
-        process = subprocess.Popen([command, "-c", str(file)])
+        server = Mosquitto(Path(folder)).start()
         try:
-            for _ in range(100):
-                with socket.socket() as door:
-                    if door.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield port
+            yield server.port
         finally:
-            process.terminate()
-            process.wait()
+            server.stop()
 
 
 def publish(port: int, count: int) -> None:

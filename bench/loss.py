@@ -18,12 +18,10 @@ from typing import Any
 
 import duckdb
 
+from bench.harness import Bench
+from bench.mosquitto import Mosquitto
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from bench.harness import Bench  # noqa: E402
-from servers import Mosquitto  # noqa: E402
-
 GEMEL = [sys.executable, "-m", "gemel.cli"]
 
 

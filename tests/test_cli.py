@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gemel import load
 from gemel.cli import main
 
 TWIN = """
@@ -85,6 +87,61 @@ def test_run_prints_its_report_and_what_to_do_next(
     assert Path("shed.gemel.1").exists()
 
 
+KILLED = """
+import os
+from pathlib import Path
+from gemel import load
+from gemel.core.values import Batch
+twin = load(Path("shed.toml")).open()
+twin.store.append(Batch.of([0, 1], [10**18, 10**18], [41.0, 20.5]))
+os._exit(9)
+"""
+
+
+def test_fresh_sets_aside_what_a_killed_twin_had_acknowledged(
+    shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == 9
+    assert Path("shed.gemel.wal").exists()  # the points are there, not in the store yet
+    code, out, err = gemel(capsys, monkeypatch, "run", "shed.toml", "--fresh", "--until", "2024-01-02", "--json")
+    assert code == 0, err
+    assert "the old shed.gemel is now shed.gemel.1" in err
+    assert json.loads(out)["turns"] == 97  # nothing of the old one is in the new one
+    Path("old.toml").write_text(TWIN.replace("shed.gemel", "shed.gemel.1"))
+    _, out, _ = gemel(capsys, monkeypatch, "history", "old.toml", "--json")
+    assert json.loads(out)["values"] == [[41.0, 20.5]]
+
+
+def test_fresh_leaves_a_store_that_is_held_where_it_is(
+    shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    with load(Path("shed.toml")).open():
+        code, _, err = gemel(capsys, monkeypatch, "run", "shed.toml", "--fresh")
+    assert code == 1
+    assert err.startswith("error: 'shed.gemel' is held by")
+    assert Path("shed.gemel").exists()
+    assert not Path("shed.gemel.1").exists()
+
+
+def test_fresh_sets_a_damaged_store_aside_as_it_is(
+    shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    Path("shed.gemel").write_bytes(b"not a store" * 1000)
+    code, _, err = gemel(capsys, monkeypatch, "run", "shed.toml", "--fresh", "--until", "2024-01-02", "--json")
+    assert code == 0, err
+    assert Path("shed.gemel.1").read_bytes() == b"not a store" * 1000
+
+
+def test_what_was_never_heard_is_null_in_json(
+    shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    Path("shed.toml").write_text(TWIN.replace("signals = [", 'signals = [\n  { name = "spare" },'))
+    for words in (("run", "shed.toml", "--until", "2024-01-02"), ("doctor", "shed.toml")):
+        _, out, _ = gemel(capsys, monkeypatch, *words, "--json")
+        found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert found["latest"]["spare"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -97,6 +154,9 @@ def test_run_prints_its_report_and_what_to_do_next(
         (("fetch", "mars"), 2, "error: "),
         (("demo", "transfomer"), 2, "error: there is no demo 'transfomer', did you mean 'transformer'?"),
         (("play", "rows.csv", "--to", "http://x"), 2, "error: "),
+        (("run", "shed.toml", "--speed", "fast"), 2, "error: speed 'fast' is not a speed"),
+        (("run", "shed.toml", "--for", "soon"), 2, "error: 'soon' is not a duration"),
+        (("run", "shed.toml", "--until", "soon"), 2, "error: 'soon' is not a time"),
         (("run", "broken.toml"), 2, "error: broken.toml: 2 problems"),
     ],
 )

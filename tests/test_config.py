@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gemel
@@ -112,3 +113,54 @@ def test_a_file_that_is_not_there():
 def test_an_estimator_needs_a_simulator():
     (found,) = problems(HARBOUR + 'estimator = { kind = "enkf", noise = { supply = 0.5 } }\n')
     assert found == "estimator: it needs a simulator; add simulator = { kind = ... }"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("clock = { kind", "clock = 5\nspare = { kind", "clock: a text or a table is needed, not 5"),
+        ("clock = { kind", 'clock = { kind = ["data"] }\nspare = { kind', "clock: unknown clock '['data']'"),
+        ('lateness = "30min"', "lateness = [5]", "clock: [5] is not a duration"),
+        ("transforms = [", "transforms = 5\nspare = [", "transforms: a list is needed, not 5"),
+        ("transforms = [", 'transforms = "limits"\nspare = [', "transforms: a list is needed, not 'limits'"),
+        ('name = "supply"', 'name = ["supply"]', "signals[0].name: a text is needed, not ['supply']"),
+        ('"plant:#supply"', "5", "signals.supply.address: a text is needed, not 5"),
+        ('"plant:#supply"', '"plant"', "signals.supply.address: 'plant' does not say where: "),
+        ('unit = "degC"', 'every = "5 parsecs"', "signals.supply.every: '5 parsecs' is not a duration"),
+        ('unit = "degC"', 'states = "off"', "signals.supply.states: a list of texts is needed, not 'off'"),
+        ("high = 110", "high = true", "signals.supply.high: a number is needed, not True"),
+        ('id = "boiler"', 'id = "boiler", attributes = 5', "assets.boiler.attributes: a table is needed, not 5"),
+        ('report = ["supply"]', "report = 5", "forecaster.report: a list of texts is needed, not 5"),
+        ('report = ["supply"]', 'report = "supply"', "forecaster.report: a list of texts is needed, not 'supply'"),
+        ('report = ["supply"]', "view = 5", "forecaster.view: a list is needed, not 5"),
+        ("seed = 7", "seed = true", "seed: a whole number is needed, not True"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_its_place(old: str, new: str, problem: str):
+    assert HARBOUR.count(old) == 1
+    assert any(line.startswith(problem) for line in problems(HARBOUR.replace(old, new)))
+
+
+def test_signals_that_are_no_list():
+    assert problems('name = "x"\nsignals = 5') == ["signals: a list is needed, not 5"]
+
+
+def test_names_with_spaces_and_numbers_of_numpy_can_be_written():
+    text = HARBOUR.replace("connectors.plant", 'connectors."boiler 1"').replace('"plant:#', '"boiler 1:#')
+    twin = load(text)
+    twin.transforms[1].window = np.int64(11)
+    twin.forecaster.budget = np.float64(1.5)
+    signals = [gemel.Signal("x", low=np.float64(1.5), high=np.float32(2.5))]
+    small = gemel.Twin(name="small", signals=signals, store=gemel.load(HARBOUR).store)
+    assert load(gemel.dump(twin)).transforms[1].window == 11
+    assert load(gemel.dump(small)).signals.named("x").high == 2.5
+
+
+def test_what_the_environment_says_is_not_written_to_a_file(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SECRET", "xyzzy")
+    twin = load(HARBOUR.replace('"rows.csv"', '"${SECRET}/rows.csv"'))
+    assert twin.connectors["plant"].path == "xyzzy/rows.csv"
+    text = gemel.dump(twin)
+    assert "xyzzy" not in text
+    assert 'path = "${SECRET}/rows.csv"' in text
+    assert gemel.dump(load(text)) == text

@@ -40,7 +40,7 @@ STAGES = ("estimator", "forecaster", "policy")
 _NEEDED: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
     "float | None": ((int, float), "a number"),
-    "Sequence": (list, "a list of texts"),
+    "Sequence": ((list, tuple), "a list of texts"),
     "Mapping": (Mapping, "a table"),
 }
 STAGE_KEYS = ("every", "step", "context", "budget", "neighbour", "view", "report")
@@ -89,7 +89,9 @@ def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -
         for name, table in _table(spec, "connectors", problems).items()
     }
     for key in ("transforms", "detectors"):
-        made[key] = [problems.part(f"{key}[{i}]", key, t) for i, t in enumerate(problems.list(key, spec.get(key, ())))]
+        made[key] = [
+            problems.part(f"{key}[{i}]", key, t) for i, t in enumerate(problems.listed(key, spec.get(key, ())))
+        ]
     for key, wing in PARTS.items():
         if key in spec:
             made[key] = _stage(key, spec[key], problems) if key in STAGES else problems.part(key, wing, spec[key])
@@ -172,7 +174,7 @@ class _Problems:
             made.spec = {k: v for k, v in table.items() if k != "kind"}
         return made
 
-    def list(self, place: str, held: Any, of: type[Any] = object) -> Sequence[Any]:
+    def listed(self, place: str, held: Any, of: type[Any] = object) -> Sequence[Any]:
         if isinstance(held, Sequence) and not isinstance(held, str) and all(isinstance(v, of) for v in held):
             return held
         self.add(place, f"a list{' of texts' if of is str else ''} is needed, not {held!r}")
@@ -199,7 +201,7 @@ def _table(spec: Mapping[str, Any], key: str, problems: _Problems) -> Mapping[st
 def _rows(spec: Mapping[str, Any], key: str, cls: type[Any], problems: _Problems) -> list[Any]:
     made = []
     known = {f.name: str(f.type) for f in dataclasses.fields(cls)}
-    for i, row in enumerate(problems.list(key, spec.get(key, ()))):
+    for i, row in enumerate(problems.listed(key, spec.get(key, ()))):
         if not isinstance(row, Mapping):
             problems.add(f"{key}[{i}]", f"a table is needed, not {row!r}")
             continue
@@ -247,9 +249,9 @@ def _stage(key: str, table: Any, problems: _Problems) -> Any:
         given["budget"] = (budget or 0) / 1e9
     if "neighbour" in table:
         given["neighbour"] = problems.part(f"{key}.neighbour", "forecasters", table["neighbour"])
-    views = problems.list(f"{key}.view", table.get("view", ()))
+    views = problems.listed(f"{key}.view", table.get("view", ()))
     given["view"] = [problems.part(f"{key}.view[{i}]", "transforms", v) for i, v in enumerate(views)]
-    given["report"] = tuple(problems.list(f"{key}.report", table.get("report", ()), of=str))
+    given["report"] = tuple(problems.listed(f"{key}.report", table.get("report", ()), of=str))
     return Stage(part, **given)
 
 

@@ -77,7 +77,7 @@ def show(name: str, speed: float, span: str, picture: Path | None, json: bool) -
 async def _show(board: Board, speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
     began = ticks()
     async with Broker() as broker:
-        file = _begin(FOLDER, broker.url)
+        file = begin(FOLDER, broker.url)
         plant = Plant(history="10d", every="1min")
         await _learn(plant, file, json)
         twin = load(file)
@@ -97,7 +97,7 @@ async def _show(board: Board, speed: float, seconds: float | None, json: bool) -
     return {**lines.summary(), "ready_s": round(ready, 1), "folder": str(FOLDER)}
 
 
-def _begin(folder: Path, url: str) -> Path:
+def begin(folder: Path, url: str) -> Path:
     """The twin file in `folder`, heard through the broker at `url`, and no store yet. A file somebody has changed is
     set aside. Raises `InputError` while another demo runs there."""
     file, store = folder / "transformer.toml", folder / "transformer.gemel"

@@ -1,0 +1,74 @@
+"""The demo's folder: it always begins anew, and never at the cost of somebody else's work."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from gemel import attach
+from gemel.core.errors import ConfigError, InputError
+from gemel.demo import begin, show
+
+URL = "mqtt://127.0.0.1:40001"
+
+
+def test_a_second_demo_begins_anew_and_keeps_what_is_not_its_own(tmp_path: Path):
+    folder = tmp_path / "gemel-demo"
+    file = begin(folder, URL)
+    assert URL in file.read_text()
+    for name in ("transformer.gemel", "transformer.gemel.wal", "transformer.gemel.1", "transformer.gemel.copy"):
+        (folder / name).write_text("points")
+    assert begin(folder, URL.replace("40001", "40002")) == file
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"transformer.toml", "transformer.gemel.1", "transformer.gemel.copy"}
+    assert "40002" in file.read_text()
+
+
+def test_a_twin_file_that_was_edited_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = begin(tmp_path, URL)
+    edited = file.read_text().replace('horizon = "24h"', 'horizon = "12h"')
+    for _ in range(2):
+        file.write_text(edited)
+        begin(tmp_path, URL)
+    assert 'horizon = "24h"' in file.read_text()
+    assert (tmp_path / "transformer.toml.1").read_text() == edited
+    assert (tmp_path / "transformer.toml.2").exists()
+    assert "the old transformer.toml is now " in capsys.readouterr().err
+
+
+def test_the_store_of_a_running_demo_is_left_alone(tmp_path: Path):
+    file = begin(tmp_path, URL)
+    store = tmp_path / "transformer.gemel"
+    store.write_text("points")
+    before = file.read_text()
+
+    async def answer(method: str, arguments: object) -> None:
+        """Nobody asks."""
+
+    async def second() -> None:
+        async with attach.serve(tmp_path / "transformer.gemel.sock", answer):
+            with pytest.raises(InputError, match="a demo is running"):
+                begin(tmp_path, URL.replace("40001", "40002"))
+
+    asyncio.run(second())
+    assert (store.read_text(), file.read_text()) == ("points", before)
+
+
+def test_without_a_broker_it_says_what_to_install_and_touches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in sys.modules if n.startswith("amqtt.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "amqtt", None)  # as if it were not installed
+    with pytest.raises(ConfigError, match="needs the package amqtt") as caught:
+        show("transformer", 600.0, "1s", None, json=True)
+    assert caught.value.hint == "pip install 'gemel[demo]'"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_speed_that_is_none(speed: float):
+    with pytest.raises(InputError, match="must be above 0"):
+        show("transformer", speed, "", None, json=True)
