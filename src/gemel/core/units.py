@@ -87,7 +87,10 @@ def duration(text: str | float) -> int:
 
 
 def spell(ns: int) -> str:
-    """A duration for people: `5min`, `24h`, `1.5s`."""
+    """A duration for people: `5min`, `24h`, `7h25min`, `1.5s`; `duration` reads it back."""
+    hours, rest = divmod(ns, _SUFFIX["h"])
+    if hours and rest and rest % _SUFFIX["min"] == 0:
+        return f"{hours}h{rest // _SUFFIX['min']}min"
     for name in ("d", "h", "min", "s", "ms", "us"):
         if ns >= _SUFFIX[name] and (ns % _SUFFIX[name] == 0 or name in ("s", "ms", "us")):
             return f"{ns / _SUFFIX[name]:.15g}{name}"
