@@ -277,14 +277,14 @@ class Residual:
         return replace(self._open[subject], time=belief.time)
 
     def _onset(self, signal: str, side: int, since: int) -> int:
-        """When it most likely began: the instant from which on the residuals are furthest from nothing, in standard
-        deviations of their mean. The chart's own start is when it last stood at zero, which may be hours before."""
+        """When it began, as a person would say: after three residuals were last within one standard deviation together.
+        The chart's own start is when its sum last stood at zero, which a slight bias can put hours earlier."""
         held = [(t, r / sd) for t, r, sd in self._recent.get(signal, ()) if t >= since]
-        if not held:
-            return since
-        sums = np.cumsum([z for _, z in held][::-1]) * (1 if side == UP else -1)
-        back = int(np.argmax(sums / np.sqrt(np.arange(1, len(held) + 1))))
-        return held[len(held) - 1 - back][0]
+        sign = 1 if side == UP else -1
+        for i in range(len(held) - 1, 1, -1):
+            if sign * (held[i][1] + held[i - 1][1] + held[i - 2][1]) < 3:
+                return held[min(i + 1, len(held) - 1)][0]
+        return held[0][0] if held else since
 
     def _shape(self, signal: str, start: int) -> tuple[float, float]:
         """Size (mean of the last five residuals) and slope per hour (least squares) since `start`."""

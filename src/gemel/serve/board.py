@@ -88,6 +88,7 @@ class Board:
         now = loop.state.now
         names = loop.setting.signals.names
         frame = loop.store.window(names, now - PAST, now, every=loop.setting.every)
+        latest = loop.store.latest(names, now).values[0]
         table = Table(box=None, expand=True, pad_edge=False)
         for head in ("signal", "last 6 h", "value", "unit", "quality"):
             table.add_column(
@@ -96,7 +97,7 @@ class Board:
         for i, signal in enumerate(loop.setting.signals):
             column = frame.values[:, i]
             there = np.flatnonzero(np.isfinite(column))
-            last = f"{column[there[-1]]:.2f}" if len(there) else "-"
+            last = f"{latest[i]:.2f}" if np.isfinite(latest[i]) else "-"
             quality = QUALITIES[frame.quality[-1, i]] if len(frame) and len(there) else "missing"
             style = {"good": "green", "missing": "grey50"}.get(quality, "yellow")
             table.add_row(signal.name, Text(spark(column, 30), "cyan"), last, signal.unit, Text(quality, style))
