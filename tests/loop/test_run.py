@@ -239,6 +239,16 @@ def test_a_twin_can_be_run_again(rows: Path):
     plant.close()
 
 
+def test_turns_that_a_crash_left_open_are_taken_though_no_telemetry_comes(rows: Path):
+    store = str(rows.with_name("open.gemel"))
+    twin(rows, store=Duckdb(store)).run("2024-01-04")  # the file is stored whole, the turns end here
+    signals = [Signal("oil", address="wire:oil"), Signal("load", address="wire:load")]
+    later = twin(rows, signals=signals, connectors={"wire": Wire()}, store=Duckdb(store))
+    later.run()
+    assert later.status()["turns"] == 960
+    later.close()
+
+
 def test_a_run_that_cannot_start_lets_go_of_the_store(rows: Path):
     with pytest.raises(ConfigError, match="nowhere"):
         twin(rows, connectors={"file": Replay("nowhere.csv")}, store=Duckdb("held.gemel")).run()

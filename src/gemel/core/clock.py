@@ -173,10 +173,14 @@ class Data:
         self._waiter: tuple[int, asyncio.Future[bool]] | None = None
         self._idle = asyncio.Event()
 
-    def expect(self, awaited: Sequence[bool]) -> None:
-        """Which signals the first turn waits for (until their timeout); the others never hold a turn up."""
+    def expect(self, awaited: Sequence[bool], newest: Sequence[int] = (), first: int = FOREVER) -> None:
+        """Which signals the first turn waits for (until their timeout); the others never hold a turn up. `newest` and
+        `first` are the stamps in the store: after a crash there may be points whose turns are still to be taken."""
         self._awaited = np.array(awaited, bool)
-        self._newest = np.full(len(awaited), NEVER, np.int64)
+        self._newest = np.array(newest or [NEVER] * len(awaited), np.int64)
+        self._first = min(self._first, first)
+        if self._first < FOREVER:
+            self._advance(self._watermark())
 
     def now(self) -> int:
         return self._mark

@@ -1,2 +1,1 @@
-"""The closed loop, one file a stage: acquire process store estimate forecast detect simulate decide act; `run` ties
-them together. Each file holds a contract and the few lines that are true for every plant."""
+"""The closed loop: a file a stage, each with its contract and what is true for every plant; `run` ties them."""

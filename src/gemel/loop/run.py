@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from gemel.core.attempt import told
-from gemel.core.clock import Data, Virtual, pause
+from gemel.core.clock import FOREVER, NEVER, Data, Virtual, pause
 from gemel.core.errors import StoreFull, first
 from gemel.core.setting import Setting
 from gemel.core.state import State
@@ -31,8 +31,7 @@ from gemel.loop.process import Stateful
 from gemel.loop.stages import Stages
 
 log = logging.getLogger("gemel")
-PATIENCE = 60
-"""Seconds a full disk is waited for before the twin gives up."""
+PATIENCE = 60  # seconds a full disk is waited for before the twin gives up
 MEMORY_EVERY = 16
 """Recorded turns from one record of all parts' memory to the next (on the wall clock, one). Turns after it are taken
 again after a crash, so it is also kept whenever something was sent or judged: nothing is decided twice."""
@@ -42,19 +41,14 @@ class Loop:
     """A twin while it runs. `watch` is called after every turn and every batch, for whoever shows it."""
 
     def __init__(
-        self,
-        setting: Setting,
-        sources: Mapping[str, Source],
-        stages: Stages,
-        mode: str = "observe",
-        watch: Callable[[Loop], None] | None = None,
+        self, setting: Setting, sources: Mapping[str, Source], stages: Stages, mode: str = "observe", watch: Any = None
     ) -> None:
         self.setting = setting
         self.sources = sources
         self.stages = stages
         self.store = stages.store
         self.mode = mode
-        self.watch = watch or (lambda _: None)
+        self.watch: Callable[[Loop], Any] = watch or (lambda _: None)
         self.state = State()
         self._newest = 0
         self._open = len(sources)
@@ -71,7 +65,7 @@ class Loop:
         clock.start()
         self.resume()
         if isinstance(clock, Data):
-            clock.expect([s.role == "measured" and bool(s.address) for s in self.setting.signals])
+            self._expect(clock)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -87,6 +81,14 @@ class Loop:
             if self.state.turns:
                 self._record(self._memory())
             self.stages.close()
+
+    def _expect(self, clock: Data) -> None:
+        signals, latest = self.setting.signals, self.store.latest
+        newest = [int(latest([s.name]).time[0]) if s.role != "known" else 0 for s in signals]
+        held = [s.name for s, time in zip(signals, newest, strict=True) if time > 0]
+        first = self.state.now or (int(self.store.window(held, 0, max(newest)).time[0]) if held else FOREVER)
+        awaited = [s.role == "measured" and bool(s.address) for s in signals]
+        clock.expect(awaited, [time if time > 0 else NEVER for time in newest], first)
 
     async def _intake(self, source: Source) -> None:
         clock = self.setting.clock
@@ -235,9 +237,9 @@ class Loop:
             for command, actuator in addressed:
                 acks[command.id] = await self._sent(command, actuator)
         finally:
-            now = self.state.now
             for command, _ in addressed:
-                ack = acks.setdefault(command.id, Ack(command.id, "silent", now, "the twin was stopped meanwhile"))
+                stopped = Ack(command.id, "silent", self.state.now, "the twin was stopped meanwhile")
+                ack = acks.setdefault(command.id, stopped)
                 self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
                 if ack.state in ("done", "accepted"):
                     self.state.setpoints[command.signal] = command.value

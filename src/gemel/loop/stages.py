@@ -54,9 +54,8 @@ class Stages:
             every = (stage and stage.every) or self.setting.every
             return stage is not None and now // every > last // every
 
-        return {
-            name for name, stage in (("forecast", self.forecaster), ("decide", self.policy)) if last and crossed(stage)
-        }
+        stages = (("forecast", self.forecaster), ("decide", self.policy))
+        return {name for name, stage in stages if last and crossed(stage)}
 
     def estimated(self, belief: Belief | None, last: int, now: int, findings: Sequence[Finding]) -> Belief | None:
         """The belief at `now`."""
