@@ -5,6 +5,7 @@ PARTS: dict[str, str] = {
     "seasonal_naive": "gemel.forecasters.seasonal_naive:SeasonalNaive",
     "theta": "gemel.forecasters.theta:Theta",
     "linear": "gemel.forecasters.linear:Linear",
+    "foundation": "gemel.forecasters.foundation.forecaster:Foundation",
     "conformal": "gemel.forecasters.conformal:Conformal",
     "pool": "gemel.forecasters.pool:Pool",
 }

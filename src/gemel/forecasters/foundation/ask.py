@@ -1,0 +1,122 @@
+"""From histories to quantiles: windows for the network, several contexts, both signs, horizons beyond one pass.
+
+Letters in shapes: b series, t patches, p points a patch, h steps ahead, q levels (deciles).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gemel.core.values import DECILES, Float32s, Floats, Times
+from gemel.forecasters.context import scores
+
+Ask = Callable[[Float32s, Float32s, Times], Float32s]
+"""`ask(values, seen, at)`: a `Graph`, or a network in training."""
+
+CHUNK = 64
+"""Series asked at once: more do not fit the cache and take longer each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a network is asked."""
+
+    patches: tuple[int, ...]
+    """Lengths of context whose answers are averaged."""
+    flip: bool
+    """Also ask for the series upside down, and average."""
+    small: bool
+    """Use the int8 network."""
+
+
+FAST = Way((32,), flip=False, small=True)
+BEST = Way((64, 32, 16), flip=True, small=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a network was trained on, in patches: the longest window, and the longest horizon in one pass."""
+
+    window: int = 64
+    horizon: int = 24
+    patch: int = 32
+
+
+def quantiles(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    """Deciles of the next `horizon` points of every context, [b, h, q]. Missing values are NaN; a context without a
+    single value is answered with NaN. One pass reaches 768 points; beyond, the whole fan of quantiles goes on."""
+    out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
+    order = np.argsort([len(c) for c in contexts], kind="stable")  # alike lengths share a chunk
+    for i in range(0, len(order), CHUNK):
+        places = order[i : i + CHUNK]
+        out[places] = _far(ask, [contexts[j] for j in places], horizon, way, reach)
+    return out
+
+
+def _far(ask: Ask, contexts: list[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    most = reach.horizon * reach.patch
+    found = _averaged(ask, contexts, min(horizon, most), way, reach)
+    while found.shape[1] < horizon:
+        # each decile so far is one path into the future; what follows is the deciles of all that may follow them
+        paths = [np.concatenate((c, path)) for c, fan in zip(contexts, found, strict=True) for path in fan.T]
+        ahead = min(horizon - found.shape[1], most)
+        after = np.concatenate(
+            [_averaged(ask, paths[k : k + CHUNK], ahead, way, reach) for k in range(0, len(paths), CHUNK)]
+        )
+        after = after.reshape(len(contexts), len(DECILES), ahead, -1).transpose(0, 2, 1, 3)
+        after = np.quantile(after.reshape(len(contexts), ahead, -1), DECILES, axis=2).transpose(1, 2, 0)
+        found = np.concatenate((found, after), axis=1)
+    return found
+
+
+def _averaged(ask: Ask, contexts: list[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    """The mean over lengths of context and signs, sorted, [b, h, q]."""
+    ahead = -(-horizon // reach.patch)
+    longest = -(-max(len(c) for c in contexts) // reach.patch)
+    room = reach.window + 1 - ahead
+    lengths = {max(1, min(patches, longest, room)) for patches in way.patches}
+    total = sum(_once(ask, contexts, horizon, t, way.flip, reach.patch) for t in sorted(lengths))
+    mean: Floats = np.sort(total / len(lengths), axis=2)
+    return mean
+
+
+def _once(ask: Ask, contexts: list[Floats], horizon: int, t: int, flip: bool, p: int) -> Floats:
+    """One pass over the last `t` patches of every context, [b, h, q]."""
+    b, ahead = len(contexts), -(-horizon // p)
+    x = np.full((b, t * p), np.nan)
+    for row, c in zip(x, contexts, strict=True):
+        tail = c[-t * p :]
+        row[len(row) - len(tail) :] = tail
+    held = np.isfinite(x)
+    count = held.sum(1, keepdims=True)
+    size = np.where(held, np.abs(x), 0).max(1, keepdims=True)  # squares of very large and small values do not fit
+    size = np.where(size > 0, size, 1.0)
+    x = np.where(held, x / size, 0)
+    mean = x.sum(1, keepdims=True) / np.maximum(count, 1)
+    x = np.where(held, x - mean, 0)
+    deviation = np.sqrt((x * x).sum(1, keepdims=True) / np.maximum(count, 1)) + 1e-5 * np.abs(mean) + 1e-12
+    values, seen = np.zeros((2, b * (1 + flip), 1, t + ahead - 1, p), np.float32)
+    values[:b, 0, :t] = (x / deviation).reshape(b, t, p)
+    seen[:b, 0, :t] = held.reshape(b, t, p)
+    values[b:], seen[b:] = -values[: b * flip], seen[: b * flip]
+    answer = ask(values, seen, np.arange(t - 1, t + ahead - 1)).astype(np.float64)
+    levels: Floats = answer[:b].reshape(b, ahead * p, -1)[:, :horizon]
+    if flip:
+        levels = (levels - answer[b:].reshape(b, ahead * p, -1)[:, :horizon, ::-1]) / 2
+    levels = (levels * deviation[:, :, None] + mean[:, :, None]) * size[:, :, None]
+    levels[count[:, 0] == 0] = np.nan
+    return levels
+
+
+def relevel(values: Floats, held: Sequence[float], wanted: Sequence[float]) -> Floats:
+    """Quantiles [..., q] at other levels: straight lines against the normal score, the outermost go on."""
+    if tuple(held) == tuple(wanted):
+        return values
+    x, at = scores(tuple(held)), scores(tuple(wanted))
+    i = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
+    share = (at - x[i - 1]) / (x[i] - x[i - 1])
+    between: Floats = values[..., i - 1] + share * (values[..., i] - values[..., i - 1])
+    return between
