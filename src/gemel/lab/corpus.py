@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gemel.core.errors import InputError
 from gemel.core.values import Float32s
-from gemel.lab.priors import FAMILIES, Draw, bend, unit
+from gemel.lab.priors import FAMILIES, Draw, bend, coloured, unit
 
 PARTS = 8
 """A step is drawn in so many parts, each from one source at one rate."""
@@ -35,6 +35,7 @@ class Mixture:
     real: float = 0.35  # chance of a part to come from the pool
     rates: tuple[int, ...] = (1, 1, 1, 1, 2, 3, 4, 6, 12, 24, 24, 96, 168)  # points averaged into one, real
     thin: tuple[int, ...] = (1, 1, 1, 1, 2, 3, 4)  # and synthetic
+    stretch: tuple[int, ...] = (1, 1, 1, 1, 1, 2, 4, 6)  # points made of one, real: days of 48, 96 and 144 points
     rows: int = 2048  # synthetic rows in the bank
     row: int = 4096  # points of a row
     renew: int = 64  # steps a bank lasts
@@ -123,6 +124,9 @@ class Corpus:
         """n rows of one source at one rate, [n, length], NaN where missing."""
         m = self.mixture
         if self.pools and float(draw.uniform(0, 1, 1)) < m.real:
+            times = m.stretch[int(draw.whole(0, len(m.stretch), 1))]
+            if times > 1 and 1 in self.pools:
+                return stretched(draw, self.pools[1].rows(draw, n, length // times + 2), times)[:, :length]
             fits = [r for r in m.rates if r in self.pools and length <= 2 * self.pools[r].longest]
             if fits:
                 return self.pools[fits[int(draw.whole(0, len(fits), 1))]].rows(draw, n, length)
@@ -131,6 +135,17 @@ class Corpus:
         start = draw.whole(0, m.row - rate * length + 1, n, 1)
         at = start + torch.arange(rate * length, device=self.device)
         return self.rows[draw.whole(0, len(self.rows), n, 1), at].view(n, length, rate).mean(-1)
+
+
+def stretched(draw: Draw, x: Tensor, times: int) -> Tensor:
+    """Rows [n, l] as if read `times` as often, [n, (l - 1) * times]: straight lines, some of them steps, between the
+    values, and for half of the rows noise of its own about as large as the moves."""
+    n = len(x)
+    share = (torch.arange(times, device=x.device) / times).expand(n, 1, times)
+    share = share * draw.chance(0.85, n, 1, 1)
+    fine = (x[:, :-1, None] + share * (x[:, 1:] - x[:, :-1])[:, :, None]).flatten(1)
+    size = torch.nan_to_num(x[:, 1:] - x[:, :-1]).square().mean(-1, keepdim=True).sqrt()
+    return fine + draw.chance(0.5, n, 1) * draw.log(0.03, 1.0, n, 1) * size * coloured(draw, n, fine.shape[1])
 
 
 def bank(draw: Draw, n: int, length: int) -> Tensor:

@@ -1,63 +1,89 @@
-"""How good is it: zero-shot forecasts of a network by rolling origin, always beside the naive ones.
+"""How good is it: zero-shot forecasts by rolling origin, always beside the naive ones.
 
-    python -m gemel.lab.evaluate runs/foundation/foundation.onnx --pool pool.parquet     held-out series of the pool
-    GEMEL_BENCH=... GEMEL_DATA=... python -m gemel.lab.evaluate ... --bench              published models beside it
+Two questions are asked. *Held-out series of the pool*: what we tune on and promote by; naive, seasonal naive, theta and
+ridge stand beside. *The public benchmark*: for reporting only, with the published models beside.
 
-Letters: b contexts, t patches, p points a patch, h horizon, q levels.
+Letters: b contexts, h horizon, q levels.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
-from gemel.core.errors import InputError
-from gemel.core.values import DECILES, Float32s, Floats, Times
+from gemel.core.artifact import Artifact, digest, read
+from gemel.core.errors import ConfigError, InputError
+from gemel.core.units import SECOND
+from gemel.core.values import DECILES, Float32s, Floats, Frame, Times
+from gemel.forecasters.foundation.ask import BEST, FAST, Ask, quantiles
+from gemel.forecasters.foundation.graph import Graph
+from gemel.forecasters.linear import Linear
+from gemel.forecasters.naive import Naive
+from gemel.forecasters.seasonal_naive import SeasonalNaive
+from gemel.forecasters.theta import Theta
 from gemel.lab.corpus import read_pool
 from gemel.lab.network import Network, scaled
+from gemel.loop.forecast import Forecaster
 
-Ask = Callable[[Float32s, Float32s, Times], Float32s]
-"""`ask(values, seen, at)`: see `gemel.lab.export` for shapes."""
-CHUNK = 64
-"""Series asked at once: more do not fit the cache and take longer each."""
 WORST = 50.0
 """One window counts no more than this, so that a nearly constant past does not rule the mean."""
+WAYS = {"fast": FAST, "best": BEST}
+PROTOCOL = {"horizons": [12, 48, 240], "windows": 4, "past": 4096, "tail": 20_000, "version": 1}
+"""How held-out series are asked; scores of another protocol or another pool do not compare. `past`: points of context;
+`tail`: points of a series that count."""
+BASELINES: dict[str, Callable[[], Forecaster]] = {
+    "naive": Naive,
+    "seasonal naive": SeasonalNaive,
+    "theta": Theta,
+    "ridge": Linear,
+}
+Answer = Callable[[Sequence[Floats], int], Floats]
+"""`answer(contexts, horizon)` -> deciles [b, h, q]."""
+Step = Callable[[int, int, str], None]
+"""`step(done, total, text)`: a moving line."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a network is asked. `patches` are the context lengths whose answers are averaged."""
+class Model:
+    """An exported network on disk, and its card where it has one."""
 
-    patches: tuple[int, ...] = (64,)
-    flip: bool = False  # also ask for the series upside down
-    most: int = 64  # longest window the network was trained on, context and horizon together
-    patch: int = 32
+    name: str
+    folder: Path
+    artifact: Artifact | None
 
+    @classmethod
+    def found(cls, path: str | Path) -> Model:
+        """From a folder that holds `foundation.onnx`, or from an ONNX file. Raises `PartError` for a damaged one."""
+        folder, name = Path(path), "foundation"
+        if folder.suffix == ".onnx":
+            folder, name = folder.parent, folder.name.removesuffix(".onnx").removesuffix(".int8")
+        if not (folder / f"{name}.onnx").exists():
+            raise InputError(f"there is no exported network at {path}", f"gemel lab export --folder {folder}")
+        artifact = read(folder, name) if (folder / f"{name}.json").exists() else None
+        return cls(name, folder, artifact)
 
-FAST = Way()
-BEST = Way(patches=(64, 32, 16), flip=True)
+    def answer(self, way: str) -> Answer:
+        """Forecasts in one of the ways a twin may ask: fast is int8."""
+        graph = Graph(self.folder / (f"{self.name}.int8.onnx" if WAYS[way].small else f"{self.name}.onnx"), self.artifact)
+        return lambda contexts, horizon: quantiles(graph, contexts, horizon, WAYS[way], graph.reach)
 
-
-def opened(path: str | Path, threads: int = 1) -> Ask:
-    """An ONNX file of `gemel.lab.export`, on one core that does not spin."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def ask(values: Float32s, seen: Float32s, at: Times) -> Float32s:
-        levels: Float32s = session.run(["levels"], {"values": values, "seen": seen, "at": at})[0]
-        return levels
-
-    return ask
+    def record(self, kind: str, way: str, scores: Mapping[str, Any]) -> bool:
+        """Write scores on the card; `False` when there is none."""
+        if self.artifact is None:
+            return False
+        path = self.folder / f"{self.name}.json"
+        card = json.loads(path.read_text(encoding="utf-8"))
+        card["scores"].setdefault(kind, {})[way] = dict(scores)
+        path.write_text(json.dumps(card, indent=1), encoding="utf-8")
+        return True
 
 
 def asked(network: Network) -> Ask:
@@ -75,87 +101,42 @@ def asked(network: Network) -> Ask:
     return ask
 
 
-def forecast(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way = FAST) -> Floats:
-    """Deciles of the next `horizon` points of every context, [b, h, q], in one pass up to 24 patches ahead."""
-    total = np.zeros((len(contexts), horizon, len(DECILES)))
-    order = np.argsort([len(c) for c in contexts], kind="stable")  # alike lengths share a chunk
-    for i in range(0, len(order), CHUNK):
-        places = order[i : i + CHUNK]
-        part = [np.asarray(contexts[j], np.float64) for j in places]
-        answers = []
-        for patches in way.patches:
-            answers.append(once(ask, part, horizon, patches, way, 1.0))
-            if way.flip:
-                answers.append(once(ask, part, horizon, patches, way, -1.0))
-        total[places] = np.mean(answers, axis=0)
-    total.sort(-1)
-    return total
+def answering(make: Callable[[], Forecaster]) -> Answer:
+    """A forecaster of the engine, fresh for every context. Rows are a second apart, so no calendar is assumed: a
+    season is one that autocorrelation finds."""
 
+    def answer(contexts: Sequence[Floats], horizon: int) -> Floats:
+        out = np.empty((len(contexts), horizon, len(DECILES)))
+        for row, c in zip(out, contexts, strict=True):
+            time = np.arange(len(c), dtype=np.int64) * SECOND
+            frame = Frame(time, c[:, None], np.zeros((len(c), 1), np.uint8), ("y",))
+            row[:] = make().forecast(frame, horizon).values[0]
+        return out
 
-def once(ask: Ask, contexts: Sequence[Floats], horizon: int, patches: int, way: Way, sign: float) -> Floats:
-    """One pass with at most `patches` of context, [b, h, q]; `sign` -1 turns the series upside down."""
-    p = way.patch
-    ahead = -(-horizon // p)
-    longest = -(-max(len(c) for c in contexts) // p)
-    t = max(1, min(patches, longest, way.most + 1 - ahead))
-    x = np.full((len(contexts), t * p), np.nan)
-    for row, c in zip(x, contexts, strict=True):
-        tail = c[-t * p :]
-        row[len(row) - len(tail) :] = tail
-    x[~np.isfinite(x)] = np.nan
-    held = np.isfinite(x)
-    count = np.maximum(held.sum(1, keepdims=True), 1)
-    mean = np.where(held, x, 0).sum(1, keepdims=True) / count
-    x = np.where(held, x - mean, 0)
-    deviation = np.sqrt((x * x).sum(1, keepdims=True) / count) + 1e-5 * np.abs(mean) + 1e-12
-    shape = (len(x), 1, t + ahead - 1, p)
-    values, seen = np.zeros((2, *shape), np.float32)
-    values[:, 0, :t] = (sign * x / deviation).reshape(len(x), t, p)
-    seen[:, 0, :t] = held.reshape(len(x), t, p)
-    levels = ask(values, seen, np.arange(t - 1, t + ahead - 1))[:, 0].astype(np.float64)
-    levels = levels.reshape(len(x), ahead * p, -1)[:, :horizon]
-    if sign < 0:
-        levels = -levels[..., ::-1]
-    return levels * deviation[..., None] + mean[..., None]
-
-
-def naive(contexts: Sequence[Floats], horizon: int, season: int = 1) -> Floats:
-    """The last season again, wider by the root of the seasons ahead, [b, h, q]."""
-    from statistics import NormalDist
-
-    z = np.array([NormalDist().inv_cdf(level) for level in DECILES])
-    out = np.empty((len(contexts), horizon, len(DECILES)))
-    for row, c in zip(out, contexts, strict=True):
-        y = np.asarray(c, np.float64)
-        y = y[np.isfinite(y)]
-        s = season if len(y) > season else 1
-        step = y[s:] - y[:-s]
-        spread = np.sqrt((step**2).mean() if len(step) else 0.0) * np.sqrt(np.arange(horizon) // s + 1)
-        row[:] = np.tile(y[-s:], horizon // s + 1)[:horizon, None] + spread[:, None] * z
-    return out
+    return answer
 
 
 def rolling(
-    series: Sequence[Floats], horizon: int, answer: Callable[[Sequence[Floats], int], Floats], windows: int = 4
+    series: Sequence[Floats], horizon: int, answer: Answer, windows: int = 4, past: int = 4096
 ) -> dict[str, float]:
-    """Scores of `answer(contexts, horizon)` at the last `windows` origins of every series.
+    """Scores of `answer` at the last `windows` origins of every series, from at most `past` points before each.
 
     MASE against the one-step naive of the past; CRPS: mean over series of the mean pinball loss over deciles,
     doubled, over the mean absolute step of the past (so that no large series rules); coverage of the 80 % band.
     """
-    past: list[Floats] = []
-    future: list[Floats] = []
+    before: list[Floats] = []
+    after: list[Floats] = []
     for y in series:
         for k in range(windows):
             cut = len(y) - horizon * (windows - k)
-            if cut >= max(64, horizon // 2) and np.isfinite(y[:cut]).sum() > 32:
-                past.append(np.asarray(y[:cut], np.float64))
-                future.append(np.asarray(y[cut : cut + horizon], np.float64))
+            if cut >= max(64, horizon // 2) and np.isfinite(y[max(0, cut - past) : cut]).sum() > 32:
+                before.append(np.asarray(y[max(0, cut - past) : cut], np.float64))
+                after.append(np.asarray(y[cut : cut + horizon], np.float64))
     levels = np.asarray(DECILES)
     mase, crps, inside = [], [], []
-    for c, truth, q in zip(past, future, answer(past, horizon), strict=True):
+    for c, truth, q in zip(before, after, answer(before, horizon), strict=True):
         held = np.isfinite(truth)
-        steps = np.abs(np.diff(c[-4096:]))
+        steps = np.abs(np.diff(c))
         scale = float(np.nanmean(steps)) if np.isfinite(steps).any() else 0.0
         if not held.any() or scale < 1e-9:
             continue
@@ -173,48 +154,86 @@ def rolling(
     }
 
 
-def bench(ask: Ask, way: Way, tell: Callable[[str], None] = print) -> dict[str, dict[str, float]]:
-    """MASE and CRPS on the public benchmark beside the published models. For reporting only: tune on nothing here."""
+def held_out(answer: Answer, pool: str | Path, step: Step = lambda *_: None) -> dict[str, Any]:
+    """Scores on the held-out series of a pool beside the baselines: `rows`, one a horizon and forecaster, and `all`,
+    geometric means over horizons of the ratios to seasonal naive."""
+    series = [y[-PROTOCOL["tail"] :].astype(np.float64) for y in read_pool(pool)[1]]
+    asked = {"network": answer, **{name: answering(make) for name, make in BASELINES.items()}}
+    rows: list[dict[str, Any]] = []
+    total = len(PROTOCOL["horizons"]) * len(asked)
+    for horizon in PROTOCOL["horizons"]:
+        for name, one in asked.items():
+            step(len(rows), total, f"{horizon} steps ahead, {name}")
+            rows.append(
+                {"horizon": horizon, "by": name}
+                | rolling(series, horizon, one, PROTOCOL["windows"], PROTOCOL["past"])
+            )
+    base = {row["horizon"]: row for row in rows if row["by"] == "seasonal naive"}
+    for row in rows:
+        row["ratio"] = {score: row[score] / base[row["horizon"]][score] for score in ("MASE", "CRPS")}
+    return {"protocol": PROTOCOL, "data": digest(pool), "rows": rows, "all": {name: _all(rows, name) for name in asked}}
+
+
+def _all(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    mine = [row for row in rows if row["by"] == name]
+    means = {score: float(np.exp(np.mean([np.log(row["ratio"][score]) for row in mine]))) for score in ("MASE", "CRPS")}
+    return means | {"coverage": float(np.mean([row["coverage"] for row in mine]))}
+
+
+def bench(answer: Answer, step: Step = lambda *_: None) -> dict[str, Any]:
+    """MASE, CRPS and coverage on the public benchmark, as ratios to seasonal naive, and the rank among the published
+    models by CRPS. For reporting only: tune on nothing here."""
+    gift, root = _benchmark()
+    base = gift.published().query("model == 'seasonal_naive'").set_index("config")
+    tasks = {name: task for name, task in gift.tasks(root).items() if name in base.index}
+    if not tasks:
+        raise InputError(f"{root} holds no series of the benchmark", "set GEMEL_DATA to the folder with ett and m4")
+    scores: dict[str, dict[str, float]] = {}
+    rows: list[dict[str, Any]] = []
+    for name, task in tasks.items():
+        step(len(rows), len(tasks), name)
+        given: list[Floats] = []
+
+        def kept(contexts: Sequence[Floats], horizon: int, given: list[Floats] = given) -> Floats:
+            given.append(answer(contexts, horizon))
+            return given[-1]
+
+        scores[name] = gift.score(task, kept)
+        ratio = {score: value / float(base[score][name]) for score, value in scores[name].items()}
+        rows.append({"config": name, **scores[name], "ratio": ratio, "coverage": _covered(task, np.concatenate(given))})
+    table = gift.summary(scores)
+    place = list(table.index).index(">>> this run")
+    near = table.iloc[max(0, place - 3) : place + 3]
+    return {
+        "rows": rows,
+        "MASE": float(table.MASE.iloc[place]),
+        "CRPS": float(table.CRPS.iloc[place]),
+        "coverage": float(np.mean([row["coverage"] for row in rows])),
+        "rank": place + 1,
+        "of": len(table),
+        "near": [{"model": name, "MASE": float(x.MASE), "CRPS": float(x.CRPS)} for name, x in near.iterrows()],
+    }
+
+
+def _covered(task: Any, given: Floats) -> float:
+    """Share of the true values inside the 80 % band; answers come in the order of series, then windows."""
+    starts = [(y, len(y) - task.horizon * (task.windows - i)) for y in task.series for i in range(task.windows)]
+    truth = np.stack([y[cut : cut + task.horizon] for y, cut in starts])
+    inside = (truth >= given[..., 0]) & (truth <= given[..., -1])
+    return float(inside[np.isfinite(truth)].mean())
+
+
+def _benchmark() -> tuple[Any, str]:
+    """The benchmark's own code, and the folder of its series."""
     code, root = os.environ.get("GEMEL_BENCH", ""), os.environ.get("GEMEL_DATA", "")
-    if not code or not root:
-        raise InputError(
-            "the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to the folders of bench and data"
-        )
-    spec = importlib.util.spec_from_file_location("gift", Path(code) / "gift" / "gift.py")
+    path = Path(code) / "gift" / "gift.py"
+    if not code or not root or not path.exists():
+        raise InputError("the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to its folders: code and series")
+    if importlib.util.find_spec("pandas") is None:
+        raise ConfigError(["the benchmark needs pandas"], "pip install pandas")
+    spec = importlib.util.spec_from_file_location("gift", path)
     assert spec is not None
     assert spec.loader is not None
     gift = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gift)
-    base = gift.published().query("model == 'seasonal_naive'").set_index("config")
-    scores = {}
-    for name, task in gift.tasks(root).items():
-        scores[name] = gift.score(task, lambda contexts, horizon: forecast(ask, contexts, horizon, way))
-        ratio = {k: v / base[k][name] for k, v in scores[name].items()}
-        tell(f"{name:20s} MASE {ratio['MASE']:.3f}  CRPS {ratio['CRPS']:.3f}  of seasonal naive")
-    table = gift.summary(scores)
-    place = list(table.index).index(">>> this run")
-    mine, of = table.iloc[place], len(table)
-    tell(f"all: MASE {mine.MASE:.3f}  CRPS {mine.CRPS:.3f}, rank {place + 1} of {of} by CRPS")
-    return scores
-
-
-def main() -> None:
-    """The commands at the top of this file."""
-    say = argparse.ArgumentParser(description="Zero-shot scores of an exported network.")
-    say.add_argument("onnx")
-    say.add_argument("--pool", default="", help="score the held-out series of this pool")
-    say.add_argument("--bench", action="store_true", help="score the public benchmark")
-    say.add_argument("--way", default="best", choices=("fast", "best"))
-    given = say.parse_args()
-    ask, way = opened(given.onnx), {"fast": FAST, "best": BEST}[given.way]
-    if given.pool:
-        held = [y[-20_000:].astype(np.float64) for y in read_pool(given.pool)[1]]
-        for horizon in (12, 48, 240):
-            print(horizon, "network", rolling(held, horizon, lambda c, h: forecast(ask, c, h, way)))
-            print(horizon, "naive  ", rolling(held, horizon, naive))
-    if given.bench:
-        bench(ask, way)
-
-
-if __name__ == "__main__":
-    main()
+    return gift, root

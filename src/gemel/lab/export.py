@@ -1,6 +1,6 @@
 """From a training run to files that ship: ONNX in float32 and int8, compared with the network, and a card.
 
-    python -m gemel.lab.export --folder runs/foundation
+    gemel lab export --folder runs/foundation
 
 The graph takes `values` and `seen` [b, 1, t, p] and `at` [n], the positions that are wanted, and gives `levels`
 [b, 1, n, p, q] in the units of `values` and `features` [b, 1, n, d]. Windows come in centred and scaled.
@@ -8,11 +8,9 @@ The graph takes `values` and `seen` [b, 1, t, p] and `at` [n], the positions tha
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,15 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
+from gemel.core.artifact import digest
 from gemel.core.errors import PartError
-from gemel.lab.evaluate import opened
+from gemel.forecasters.foundation.graph import Graph
 from gemel.lab.network import Network, scaled
 from gemel.lab.train import Run
 
 OPSET = 17
+NUMERICS = ("corpus", "network", "priors", "recipe", "train")
+"""The files of the lab that make a run what it is; the card holds their hash."""
 
 
 class Served(nn.Module):
@@ -45,10 +46,8 @@ class Served(nn.Module):
         return view.units(self.network.answer(features, view.recent)), features
 
 
-def export(
-    run: Run, folder: str | Path, name: str = "foundation", scores: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Write `name.onnx`, `name.int8.onnx` and `name.json` into `folder`; returns the card.
+def export(run: Run, folder: str | Path, name: str = "foundation") -> dict[str, Any]:
+    """Write `name.onnx`, `name.int8.onnx` and `name.json` into `folder`; returns the card, with no scores yet.
 
     Raises `PartError` when the float32 graph does not answer as the network does (relative difference above 1e-3).
     """
@@ -65,23 +64,24 @@ def export(
     difference = {path.name: compare(network, path) for path in (whole, small)}
     if difference[whole.name] > 1e-3:
         raise PartError(f"{whole.name} differs from the network by {difference[whole.name]:.1e}", "report this")
-    source = sorted(Path(__file__).parent.glob("*.py"))
+    source = [Path(__file__).with_name(f"{room}.py") for room in NUMERICS]
     card = {
         "name": name,
-        "recipe": asdict(run.recipe),
+        "recipe": asdict(run.repeat()),
         "parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("across")),
         "steps": run.state.step,
         "fall": run.state.fall,
         "hours": round(run.state.seconds / 3600, 3),
         "patches": run.state.step * run.recipe.mixture.tokens,
         "code": hashlib.sha256(b"".join(f.read_bytes() for f in source)).hexdigest(),
+        "torch": str(torch.__version__),
         "loss": run.state.log[-1][1] if run.state.log else None,
         "difference": difference,
-        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (whole, small)},
+        "sha256": {path.name: digest(path) for path in (whole, small)},
         "bytes": {path.name: path.stat().st_size for path in (whole, small)},
-        "scores": dict(scores or {}),
+        "scores": {},
     }
-    (out / f"{name}.json").write_text(json.dumps(card, indent=1))
+    (out / f"{name}.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
     return card
 
 
@@ -106,7 +106,7 @@ def write(network: Network, path: Path) -> None:
 
 def compare(network: Network, path: Path, seed: int = 0) -> float:
     """Largest mean difference between graph and network, relative to the spread of the answers, over several sizes."""
-    ask, worst = opened(path), 0.0
+    ask, worst = Graph(path), 0.0
     draw = torch.Generator().manual_seed(seed)
     for windows, patches in ((1, 1), (3, 7), (5, 40)):
         values = torch.randn(windows, 1, patches, network.shape.patch, generator=draw).cumsum(-1) / 5
@@ -118,11 +118,3 @@ def compare(network: Network, path: Path, seed: int = 0) -> float:
         worst = max(worst, float(np.abs(got - want).mean() / (want.std() + 1e-6)))
     return worst
 
-
-if __name__ == "__main__":
-    say = argparse.ArgumentParser(description="Write the averaged weights of a run as ONNX beside its checkpoint.")
-    say.add_argument("--folder", required=True)
-    say.add_argument("--name", default="foundation")
-    given = say.parse_args()
-    card = export(Run.found(given.folder), given.folder, given.name)
-    print(json.dumps({k: card[k] for k in ("parameters", "steps", "difference", "bytes")}, indent=1))

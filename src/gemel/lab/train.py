@@ -1,23 +1,23 @@
 """Pre-training: one loop, resumable to the step.
 
-    python -m gemel.lab.train --folder runs/foundation --pool pool.parquet --budget 3h
+    gemel lab pretrain --folder runs/foundation --pool pool.parquet --budget 3h
+    python -m gemel.lab.train --folder runs/foundation --pool pool.parquet --budget 3h     needs torch and little else
 
 The rate of learning warms up, stays, and falls to zero over the last part of the run (warm-up, stable, decay:
 arXiv 2405.18392). With `steps` the fall begins at a step; with a budget it begins when the stable part of the time
 is used up, and the step is remembered. `stable.pt` is the state just before the fall: copied to `checkpoint.pt` of a
 new folder it goes on with a larger budget, so runs add up. Weights that ship are an average over the last steps.
+`Run.repeat` is the recipe that makes the same run again from nothing, also one that was made by budget.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,39 +25,13 @@ from torch import Tensor, nn
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import SECOND, duration
 from gemel.core.values import Float32s
-from gemel.lab.corpus import Corpus, Mixture, Windows, read_pool
-from gemel.lab.network import Network, Shape, pinball, scaled
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that a run is made from; the card holds it."""
-
-    shape: Shape = field(default_factory=Shape)
-    mixture: Mixture = field(default_factory=Mixture)
-    steps: int = 0  # 0: as many as the budget allows
-    rate: float = 5e-3  # of 2e-3, 5e-3 and 1e-2 the best on held-out series after a million patches
-    warm: int = 200  # steps of warm-up
-    decay: float = 0.3  # part of the steps over which the rate falls to zero
-    weight_decay: float = 0.05
-    average: float = 0.998  # averaged weights keep this much a step
-    seed: int = 0
-    data: str = ""  # SHA-256 of the file of real series
+from gemel.lab.corpus import Corpus, Windows, read_pool
+from gemel.lab.network import Network, pinball, scaled
+from gemel.lab.recipe import RECIPES, Recipe, differences, read_recipe, recipe_of, with_pool
 
 
 EVERY = 50
 """Steps between two entries of the log."""
-
-RECIPES = {
-    "cpu": Recipe(),
-    "gpu": Recipe(
-        shape=Shape(width=256, heads=4, layers=5),
-        mixture=Mixture(tokens=65_536, rows=32_768, renew=512, lengths=(4, 8, 16, 32, 64, 88, 88)),
-        average=0.999,
-    ),
-}
-"""`cpu`: 1.8 M parameters for some hours of one core. `gpu`: 3.8 M, as large as float32 in 16 MiB can be."""
-
 
 @dataclass
 class State:
@@ -121,8 +95,8 @@ class Run:
         if not path.exists():
             return False
         whole = torch.load(path, map_location=self.device, weights_only=True)
-        if whole["recipe"]["shape"] != asdict(self.recipe.shape):
-            raise ConfigError([f"{path} holds a network of another shape"], "choose another folder for this recipe")
+        if wrong := differences(recipe_of(whole["recipe"]), self.recipe):
+            raise ConfigError([f"{path} was made by a recipe with other {', '.join(wrong)}"], "choose another folder")
         self.network.load_state_dict(whole["network"])
         self.average = whole["average"]
         for optimiser, held in zip(self.optimisers, whole["optimisers"], strict=True):
@@ -135,10 +109,18 @@ class Run:
         """The run whose checkpoint lies in `folder`, with the recipe it was made from."""
         path = Path(folder) / name
         if not path.exists():
-            raise InputError(f"no run in {folder}", "train one: python -m gemel.lab.train --help")
+            raise InputError(f"no run in {folder}", "train one: gemel lab pretrain --help")
         run = cls(recipe_of(torch.load(path, weights_only=True)["recipe"]), Path(folder), device)
         run.load(name)
         return run
+
+    def repeat(self) -> Recipe:
+        """The recipe that makes this run again from nothing: of one made by budget, with the steps and the fall it came
+        to have. (A run that has not ended is repeated up to its step.)"""
+        if self.recipe.steps:
+            return self.recipe
+        fall = self.state.fall or self.state.step
+        return replace(self.recipe, steps=end(self.recipe, self.state) or self.state.step, fall=fall)
 
     def averaged(self) -> Network:
         """The network with the averaged weights."""
@@ -147,11 +129,72 @@ class Run:
         return network.eval()
 
 
-def recipe_of(held: Mapping[str, Any]) -> Recipe:
-    """The recipe a card or a checkpoint holds."""
-    import msgspec  # only here: a lent machine may have torch and little else
+@dataclass(frozen=True)
+class Standing:
+    """How far a run is, told every `EVERY` steps."""
 
-    return msgspec.convert(dict(held), Recipe)
+    step: int
+    end: int  # the last step; 0 while only the budget is known
+    seconds: float
+    left_s: float
+    loss: float | None  # mean since the last time; none at the start
+    pace: float  # patches a second
+
+    @property
+    def part(self) -> float:
+        """What is done, 0 to 1."""
+        return self.step / self.end if self.end else self.seconds / max(self.seconds + self.left_s, 1e-9)
+
+    def __str__(self) -> str:
+        if self.loss is None:
+            return f"goes on after step {self.step}" if self.step else "new run"
+        minutes = f"{self.seconds / 60:.1f} min, {self.left_s / 60:.1f} min left"
+        return f"step {self.step}  loss {self.loss:.4f}  {self.pace:.0f} patches/s  {minutes}"
+
+
+def standing(run: Run, budget_s: float, loss: float | None = None) -> Standing:
+    """Where the run is now."""
+    state, known = run.state, end(run.recipe, run.state)
+    pace = state.step / max(state.seconds, 1e-9)
+    left = (known - state.step) / max(pace, 1e-9) if known and state.step else budget_s - state.seconds
+    tokens = run.recipe.mixture.tokens
+    return Standing(state.step, known, state.seconds, max(0.0, left), loss, pace * tokens if state.step else 0.0)
+
+
+def begin(
+    folder: str | Path,
+    *,
+    start: str = "",
+    config: str | Path = "",
+    pool: str | Path = "",
+    budget: str = "",
+    steps: int = 0,
+    resume: bool = False,
+    device: str = "cpu",
+    fast: bool = False,
+    watch: Callable[[Standing], None] = print,
+) -> Run:
+    """What both commands do: read the recipe and the pool, and train in `folder`.
+
+    A folder that holds a run is refused without `resume`; a resumed run keeps its recipe, and one asked for besides
+    must agree with it. Raises `ConfigError` and `InputError` before anything is written.
+    """
+    held = Path(folder) / "checkpoint.pt"
+    if held.exists() and not resume:
+        raise InputError(f"{folder} already holds a run", "--resume goes on with it; take another --folder for a new one")
+    if resume and not held.exists():
+        raise InputError(f"{folder} holds no run to go on with", "leave --resume out to begin one")
+    if steps and budget:
+        raise InputError("both --steps and --budget were given", "give one of them")
+    recipe = read_recipe(config, start or "cpu")
+    if resume and not (start or config):
+        recipe = recipe_of(torch.load(held, weights_only=True, mmap=True)["recipe"])
+    recipe = with_pool(recipe, pool)
+    if steps or budget:
+        recipe = replace(recipe, steps=steps, fall=0)
+    budget_s = duration(budget) / SECOND if budget else 0.0
+    series = read_pool(pool)[0] if pool else []
+    return pretrain(recipe, folder, series, budget_s=budget_s, device=device, fast=fast, watch=watch)
 
 
 def pretrain(
@@ -163,23 +206,26 @@ def pretrain(
     device: str = "cpu",
     fast: bool = False,
     save_s: float = 180.0,
-    tell: Callable[[str], None] = print,
+    watch: Callable[[Standing], None] = print,
 ) -> Run:
     """Train, or go on training, until the steps of the recipe or the budget (seconds, earlier parts of the run counted
     in) are used up. `series` is the real pool; `fast` compiles the network (for a GPU)."""
     if not recipe.steps and not budget_s:
-        raise ConfigError(["a run needs an end"], "give the recipe steps, or the run a budget")
+        raise ConfigError(["a run needs an end"], "give --steps or --budget")
     run = Run(recipe, Path(folder), device)
-    tell("resumed" if run.load() else "new run")
+    run.load()
     corpus, state = Corpus(recipe.mixture, series, device), run.state
+    watch(standing(run, budget_s))
     learn = torch.compile(loss_of) if fast else loss_of
     before, since, saved = state.seconds, time.perf_counter(), time.perf_counter()
     losses: list[Tensor] = []
-    while not state.fall or state.step < end(recipe, state):
+    while True:
         state.seconds = before + time.perf_counter() - since
         if not state.fall and falls(recipe, state, budget_s):
             run.save("stable.pt")
             state.fall = max(1, state.step)
+        if 0 < end(recipe, state) <= state.step:
+            break
         loss = learn(run.network, corpus.windows(state.step))
         loss.backward()
         run.update(recipe.rate * strength(recipe, state))
@@ -187,8 +233,7 @@ def pretrain(
         if len(losses) == EVERY:  # also the only moment to save: a resumed run then writes the same log
             state.log.append((state.step, float(torch.stack(losses).mean())))
             losses = []
-            pace = state.step * recipe.mixture.tokens / state.seconds
-            tell(f"step {state.step}  loss {state.log[-1][1]:.4f}  {pace:.0f} patches/s  {state.seconds / 60:.1f} min")
+            watch(standing(run, budget_s, state.log[-1][1]))
             if time.perf_counter() - saved > save_s:
                 run.save()
                 saved = time.perf_counter()
@@ -213,12 +258,12 @@ def loss_of(network: Network, windows: Windows) -> Tensor:
 def falls(recipe: Recipe, state: State, budget_s: float) -> bool:
     """Whether the rate begins to fall now."""
     if recipe.steps:
-        return state.step >= round(recipe.steps * (1 - recipe.decay))
+        return state.step >= (recipe.fall or round(recipe.steps * (1 - recipe.decay)))
     return state.seconds >= budget_s * (1 - recipe.decay)
 
 
 def end(recipe: Recipe, state: State) -> int:
-    """The last step, once the fall has begun."""
+    """The last step; 0 while a budget is not yet so far used that it is known."""
     return recipe.steps or round(state.fall / (1 - recipe.decay))
 
 
@@ -231,10 +276,11 @@ def strength(recipe: Recipe, state: State) -> float:
 
 
 def main() -> None:
-    """The command at the top of this file."""
+    """The command at the top of this file. A run found in the folder is resumed."""
     say = argparse.ArgumentParser(description="Pre-train the forecasting network, or go on training it.")
     say.add_argument("--folder", required=True, help="where checkpoints go; a run found there is resumed")
-    say.add_argument("--recipe", default="cpu", choices=sorted(RECIPES))
+    say.add_argument("--recipe", default="", choices=("", *sorted(RECIPES)), help='what it starts from: "cpu" or "gpu"')
+    say.add_argument("--config", default="", help="TOML file with keys of the recipe, or the card of a run")
     say.add_argument("--pool", default="", help="Parquet file of real series; without it all is synthetic")
     say.add_argument("--budget", default="", help='"3h", all parts of the run together')
     say.add_argument("--steps", type=int, default=0, help="instead of a budget")
@@ -243,11 +289,17 @@ def main() -> None:
     say.add_argument("--threads", type=int, default=1)
     given = say.parse_args()
     torch.set_num_threads(given.threads)
-    series = read_pool(given.pool)[0] if given.pool else []
-    budget_s = duration(given.budget) / SECOND if given.budget else 0.0
-    data = hashlib.sha256(Path(given.pool).read_bytes()).hexdigest() if given.pool else ""
-    recipe = replace(RECIPES[given.recipe], steps=given.steps, data=data)
-    pretrain(recipe, given.folder, series, budget_s=budget_s, device=given.device, fast=given.fast)
+    begin(
+        given.folder,
+        start=given.recipe,
+        config=given.config,
+        pool=given.pool,
+        budget=given.budget,
+        steps=given.steps,
+        resume=(Path(given.folder) / "checkpoint.pt").exists(),
+        device=given.device,
+        fast=given.fast,
+    )
 
 
 if __name__ == "__main__":
