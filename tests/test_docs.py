@@ -98,7 +98,12 @@ def commands() -> dict[str, str]:
     top = CliRunner().invoke(app, ["--help"], terminal_width=200).output
     names = [c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands]
     assert all(name in top for name in names)
-    return {name: CliRunner().invoke(app, [name, "--help"], terminal_width=200).output for name in names}
+    for group in app.registered_groups:
+        assert group.typer_instance
+        word = group.typer_instance.info.name
+        inner = group.typer_instance.registered_commands
+        names += [f"{word} {c.name or getattr(c.callback, '__name__', '')}" for c in inner]
+    return {name: CliRunner().invoke(app, [*name.split(), "--help"], terminal_width=200).output for name in names}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -106,7 +111,7 @@ def test_commands_exist(page: Path) -> None:
     """Every `gemel VERB --option` on the page, in a block or in a line, is one the program has."""
     wrong = []
     for verb, rest in re.findall(
-        r"(?:^|[`$/] ?)gemel ([a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE
+        r"(?:^|[`$/] ?)gemel ((?:lab )?[a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE
     ):
         if verb not in commands():
             wrong.append(f"gemel {verb}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,8 @@ def test_one_series_needs_no_id() -> None:
 def test_a_pandas_index_and_a_pandas_series() -> None:
     table = pd.DataFrame({"load": WAVE[:HOURS]}, index=STAMPS[:HOURS])
     assert gemel.forecast(table, 2)["time"].tolist() == STAMPS[HOURS : HOURS + 2].tolist()
+    unnamed = pd.DataFrame(np.stack([WAVE[:HOURS]] * 2, axis=1), index=STAMPS[:HOURS])
+    assert gemel.forecast(unnamed, 2)["unique_id"].tolist() == ["0", "0", "1", "1"]
     series = gemel.forecast(table["load"].rename_axis("when"), 2)
     assert series["unique_id"].tolist() == ["load", "load"]
 
@@ -115,6 +119,25 @@ def test_texts_gaps_repeats_and_jitter() -> None:
     answer = gemel.forecast(table, 12)
     assert (answer["ds"].diff().dropna() == pd.Timedelta("1h")).all()
     assert np.abs(answer["median"].to_numpy() - WAVE[keep[-1] + 1 : keep[-1] + 13]).max() < 5.0
+
+
+def test_the_values_of_one_step_are_averaged() -> None:
+    hourly = pd.DataFrame({"ds": STAMPS[:HOURS], "y": WAVE[:HOURS]})
+    twice = pd.concat([hourly.assign(y=hourly["y"] - 1), hourly.assign(y=hourly["y"] + 1)])
+    fine = pd.date_range(STAMPS[HOURS - 48], periods=192, freq="15min")
+    mixed = pd.concat([hourly[: HOURS - 48], pd.DataFrame({"ds": fine, "y": np.repeat(WAVE[HOURS - 48 : HOURS], 4)})])
+    once = gemel.forecast(hourly, 4, kind="naive")
+    assert gemel.forecast(twice, 4, kind="naive").equals(once)
+    answer = gemel.forecast(mixed, 4, kind="naive", freq="1h")
+    assert answer["ds"].diff().dropna().eq(pd.Timedelta("1h")).all()
+
+
+def test_thousands_of_series_take_seconds() -> None:
+    stamps = np.tile(np.arange(40), 4000)
+    table = pl.DataFrame({"unique_id": np.repeat(np.arange(4000), 40), "ds": stamps, "y": stamps % 7.0})
+    began = time.perf_counter()
+    assert len(gemel.forecast(table, 2, kind="naive")) == 8000
+    assert time.perf_counter() - began < 4
 
 
 def test_freq_and_kind_can_be_said() -> None:
@@ -156,6 +179,16 @@ def test_freq_and_kind_can_be_said() -> None:
             "freq 'monthly' is unknown, did you mean 'month'",
         ),
         (pd.DataFrame({"ds": STAMPS, "y": 1.0}), {"horizon": 0}, "a horizon of 0 steps is not ahead"),
+        (pd.DataFrame({"ds": STAMPS, "y": 1.0}), {"horizon": 1.5}, "a horizon of 1.5 is not a whole number of steps"),
+        (
+            pd.DataFrame({"ds": ["2024-01-01T00:00", "2024-01-01T01:00+00:00"], "y": 1.0}),
+            {},
+            "1 times of column 'ds' have no zone, the others have",
+        ),
+        (pd.DataFrame({"ds": ["0001-01-01", "0001-01-02"], "y": 1.0}), {}, "column 'ds' goes from 1 to 1"),
+        (pl.DataFrame({"ds": [date(1, 1, 1), date(1, 1, 2)], "y": 1.0}), {}, "column 'ds' goes from 1 to 1"),
+        (pd.DataFrame(np.ones((264, 2)), STAMPS, ["a", "a"]), {}, "2 columns are named 'a'"),
+        (pd.DataFrame({"ds": STAMPS, "y": "1.0"}), {}, "column 'y' holds String, not numbers"),
         (pd.DataFrame({"ds": STAMPS, "y": 1.0}), {"levels": (0.5, 1.5)}, "do not rise between 0 and 1"),
     ],
 )

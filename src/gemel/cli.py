@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gemel.commands_lab import lab
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(lab)
 File = Annotated[Path, typer.Argument(help="The twin file (TOML).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 For = Annotated[str, typer.Option("--for", help='Stop after this long on the wall clock: "90s".')]
@@ -123,6 +125,32 @@ def forecast(
     else:
         print_forecast(found, names)
         _next(f"gemel history {file} --last 1d" if file.suffix == ".toml" else "make it a twin: see docs/start.md")
+
+
+@app.command()
+def adapt(
+    file: File,
+    horizon: Annotated[str, typer.Option(help="How far ahead; default: the twin's horizon.")] = "",
+    back: Annotated[bool, typer.Option("--back", help="Put the one before to use again.")] = False,
+    json: Json = False,
+) -> None:
+    """Fit the pre-trained network to the twin's own history, and put it to use if that is better."""
+    from gemel.serve.terminal import print_adapted, progress
+
+    with _load(file) as twin:
+        shelf = twin.artifacts
+        if back:
+            version = shelf.back("head")
+            text = f"head {version} is in use again" if version else "no head is in use: forecasts are zero-shot"
+            _answer(json, {"promoted": version}, text, f"gemel forecast {file}")
+            return
+        with progress(f"adapting {twin.name}", quiet=json) as step:
+            made = twin.adapt(horizon or None, step)
+    if json:
+        _print_json({"version": made.version, "promoted": shelf.promoted("head"), **made.card})
+    else:
+        print_adapted(made.card)
+        _next(_after_adapting(twin, file, made.card["passed"]))
 
 
 @app.command()
@@ -250,6 +278,16 @@ def _load(file: Path) -> Twin:
     from gemel.config import load
 
     return load(file)
+
+
+def _after_adapting(twin: Twin, file: Path, passed: bool) -> str:
+    from gemel.forecasters.foundation.forecaster import within
+
+    held = within(twin.forecaster.part) if twin.forecaster else None
+    if not passed or (held and held.head):
+        return f"gemel forecast {file}"
+    folder = twin.artifacts.folder.name
+    return f'the forecaster of {file} needs this line: {{ kind = "foundation", head = "{folder}" }}'
 
 
 def _set_aside(twin: Twin) -> None:

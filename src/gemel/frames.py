@@ -6,6 +6,7 @@ Letters in shapes: s series or signals, h steps ahead, q levels.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -60,10 +61,11 @@ def forecast(
     df: pandas, polars, Arrow, or anything with the Arrow PyCapsule interface. Long: `unique_id, ds, y` or
     `item_id, timestamp, target` (the id may be missing when there is one series); or wide: a time column (or a pandas
     DatetimeIndex) and a column of numbers for each series. Times are datetimes, dates, ISO texts or whole numbers, in
-    any order, with gaps and repeats.
+    any order, with gaps and repeats: the values of one step are averaged. Times without a zone are taken for UTC.
     horizon: steps, or a duration (`"24h"`).
     levels: the quantiles wanted.
-    freq: the spacing (`"15min"`, `"month"`, `"quarter"`, `"year"`, a number where times are); inferred by default.
+    freq: the spacing (`"15min"`, `"month"`, `"quarter"`, `"year"`, a number where times are); by default each series
+    has that of most of its times.
     kind: a forecaster of `gemel.forecasters` (`"theta"`), or its table (`{"kind": "theta", "season": "24h"}`).
 
     Returns a long frame: the id, the time, `mean`, `median`, and a column for each level (`q0.1`). Raises `InputError`
@@ -159,6 +161,11 @@ def _native(df: Any) -> nw.DataFrame[Any]:
             df = df.to_frame(name=df.name if df.name is not None else "y")
         if getattr(df.index.dtype, "kind", "") == "M":
             df = df.rename_axis(index=df.index.name or "time").reset_index()
+        names = [str(name) for name in df.columns]
+        for name, times in Counter(names).most_common(1):
+            if times > 1:
+                raise InputError(f"{times} columns are named '{name}'", "give each a name of its own")
+        df = df.set_axis(names, axis="columns")
     try:
         return nw.from_native(df, eager_only=True)
     except TypeError:
@@ -185,7 +192,7 @@ def _split(frame: nw.DataFrame[Any], id: str, time: str, target: str) -> _Table:
     """The series of a long frame, in the order in which they first appear."""
     stamps, counted, zone, dtype = _stamps(frame[time])
     if not (frame[target].dtype.is_numeric() or frame[target].dtype == nw.Boolean):
-        raise InputError(f"column '{target}' holds {frame[target].dtype}, not numbers")
+        raise InputError(f"column '{target}' holds {frame[target].dtype}, not numbers", "turn it into numbers first")
     values = _numbers(frame[target])
     ids = frame[id].to_list() if id in frame.columns else [target] * len(frame)
     first = {name: k for k, name in enumerate(dict.fromkeys(ids))}
@@ -212,13 +219,24 @@ def _stamps(column: nw.Series[Any]) -> tuple[Times, bool, str, Any]:
             raise InputError(
                 f"column '{column.name}': {error}", "write times as ISO 8601, or parse them first"
             ) from None
-        naive = [t.replace(tzinfo=UTC) if t.tzinfo is None else t for t in texts]
-        return np.array([(t - _EPOCH) // timedelta(microseconds=1) * 1000 for t in naive], np.int64), False, "", None
+        bare = sum(t.tzinfo is None for t in texts)
+        if 0 < bare < len(texts):
+            raise InputError(f"{bare} times of column '{column.name}' have no zone, the others have", "give all one")
+        _held(min(t.year for t in texts), max(t.year for t in texts), column.name)
+        true = [t.replace(tzinfo=UTC) if bare else t for t in texts]
+        return np.array([(t - _EPOCH) // timedelta(microseconds=1) * 1000 for t in true], np.int64), False, "", None
     if not dtype.is_temporal() or dtype == nw.Duration or dtype == nw.Time:
         raise InputError(f"column '{column.name}' holds {dtype}, not times", "give datetimes, dates or whole numbers")
     zone = getattr(dtype, "time_zone", None) or ""
+    years = column.dt.year()
+    _held(years.min(), years.max(), column.name)
     whole = column.cast(nw.Datetime("ns")) if dtype == nw.Date else column
     return whole.dt.timestamp("ns").to_numpy().astype(np.int64), False, zone, dtype
+
+
+def _held(first: int, last: int, name: str) -> None:
+    if first < 1678 or last > 2261:
+        raise InputError(f"column '{name}' goes from {first} to {last}", "times in ns lie between 1678 and 2261")
 
 
 def _numbers(column: nw.Series[Any]) -> Floats:
@@ -255,7 +273,7 @@ def _grids(table: _Table, freq: str | int | None) -> list[Steps]:
         raise InputError(
             f"series '{table.names[0]}' has a single time, so its spacing is unknown", 'say it: freq="15min"'
         )
-    usual = max(known, key=known.count)
+    usual = Counter(known).most_common(1)[0][0]
     return [steps or usual for steps in found]
 
 
@@ -289,9 +307,11 @@ def _rows(horizon: int | str, steps: Steps, table: _Table) -> int:
         if table.counted:
             raise InputError(f"a horizon of '{horizon}' does not fit a time column of whole numbers", "give steps")
         return max(round(duration(horizon) / steps.spacing), 1)
+    if not isinstance(horizon, int | np.integer):
+        raise InputError(f"a horizon of {horizon} is not a whole number of steps", 'ask for 96, or "24h"')
     if horizon < 1:
         raise InputError(f"a horizon of {horizon} steps is not ahead", 'ask for 1 step or more, or "24h"')
-    return horizon
+    return int(horizon)
 
 
 def _gridded(table: _Table, members: Sequence[int], steps: Steps, end: int) -> Frame:
@@ -327,8 +347,9 @@ def _columns(values: Floats, held: Sequence[float], wanted: Sequence[float]) -> 
     """mean, median and a column a level, of quantiles [rows, q]. The mean is the integral of the quantile function,
     straight between levels and flat outside them."""
     edges = np.concatenate([[0.0], (np.array(held[1:]) + held[:-1]) / 2, [1.0]])
-    columns = {"mean": values @ np.diff(edges)}
-    columns["median"] = np.array([np.interp(0.5, held, row) for row in values])
+    i = min(max(int(np.searchsorted(held, 0.5)), 1), len(held) - 1)
+    share = min(max((0.5 - held[i - 1]) / (held[i] - held[i - 1]), 0.0), 1.0) if i else 0.0
+    columns = {"mean": values @ np.diff(edges), "median": values[:, i - 1] * (1 - share) + values[:, i] * share}
     return columns | {f"q{level:g}": values[:, list(held).index(level)] for level in wanted}
 
 

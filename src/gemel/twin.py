@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemel import attach
+from gemel.core.artifact import Artifact, Shelf
 from gemel.core.clock import Data, Virtual, Wall
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
 from gemel.core.setting import Bound, Setting, Stage
-from gemel.core.units import duration, instant
+from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Asset, Decision, Finding, Forecast, Frame, Signal, Signals
 from gemel.desk import Desk
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
 from gemel.loop.stages import Stages
+
+if TYPE_CHECKING:
+    from gemel.forecasters.foundation.forecaster import Foundation
 
 MODES = ("observe", "advise", "auto")
 
@@ -130,6 +134,35 @@ class Twin:
         """How the twin is: running or not, points, newest stamps, findings, counts."""
         return self._ask("status")
 
+    def adapt(self, horizon: str | None = None, progress: Any = lambda *_: None) -> Artifact:
+        """Fit the pre-trained network to this twin's own history. What came out is kept in `artifacts`, and put to use
+        if it beats zero-shot on held-back windows: its `card` says so. `progress` is called with (done, total, text).
+
+        Raises `InputError` when the history is too short."""
+        from gemel.forecasters.foundation.adapt import adapt
+
+        forecaster = self._foundation()
+        _bind(forecaster, self.setting())
+        return adapt(forecaster, self.past(), self.steps(horizon), self.artifacts, progress)
+
+    def past(self) -> Frame:
+        """The whole history as the forecaster sees it: measured and derived numbers on its grid, through its views."""
+        names = [s.name for s in self.signals if s.type == "number" and s.role in ("measured", "derived")]
+        frame: Frame = self._ask("history", signals=names, every=self._step() / SECOND)
+        for view in self.forecaster.view if self.forecaster else ():
+            frame = view.view(frame)
+        return frame
+
+    def steps(self, horizon: str | None = None) -> int:
+        """How many rows of that grid a horizon has (default: the twin's own)."""
+        return duration(horizon or self.horizon) // self._step()
+
+    @property
+    def artifacts(self) -> Shelf:
+        """What was fitted to this twin, every version: in the forecaster's `head`, or beside the store."""
+        own = Path(getattr(self.store, "path", None) or self.name).with_suffix(".artifacts")
+        return Shelf(self.folder / (self._foundation().head or own))
+
     # -- running ------------------------------------------------------------------------------------------------
 
     def run(self, until: str | int | None = None, watch: Any = None) -> None:
@@ -195,6 +228,14 @@ class Twin:
         return Stages(
             setting, self.store, self.transforms, self.estimator, self.forecaster, self.detectors, self.policy
         )
+
+    def _step(self) -> int:
+        return (self.forecaster and self.forecaster.step) or duration(self.every)
+
+    def _foundation(self) -> Foundation:
+        from gemel.forecasters.foundation.forecaster import Foundation, within
+
+        return (self.forecaster and within(self.forecaster.part)) or Foundation()
 
     def _ask(self, method: str, **named: Any) -> Any:
         if (self._desk is None or self.loop) and self.socket and attach.listening(self.socket):

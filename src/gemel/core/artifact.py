@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,3 +61,74 @@ def digest(path: str | Path) -> str:
     """The SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Shelf:
+    """Artifacts of one twin in a folder, every version kept; of each name at most one is promoted: the one in use.
+
+    `folder/NAME/VERSION/` holds the files and the card of a version, `folder/NAME/promoted.json` the versions that were
+    promoted, the one in use last. A version never changes: its name is the hash of its card, and the card holds the
+    hashes of the files.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def add(self, name: str, files: Mapping[str, bytes], card: Mapping[str, Any]) -> Artifact:
+        """Keep files and card as a new version; nothing changes for those who use the promoted one."""
+        hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        written = msgspec.json.format(msgspec.json.encode({"name": name, **card, "sha256": hashes}), indent=1)
+        place = self.folder / name / hashlib.sha256(written).hexdigest()[:12]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+            whole = Path(scratch) / "whole"
+            whole.mkdir()
+            for file, content in {**files, f"{name}.json": written}.items():
+                (whole / file).write_bytes(content)
+            if not place.exists():  # the same again is the same version
+                whole.rename(place)
+        return self.version(name, place.name)
+
+    def version(self, name: str, version: str) -> Artifact:
+        """One version, its card and files checked; raises `PartError` as `read` does."""
+        found = read(self.folder / name / version, name)
+        if found.version != version:
+            raise PartError(
+                f"the card of {name} {version} in {self.folder} was changed (it is {found.version} now)",
+                "go back to an earlier version, or make a new one",
+            )
+        return found
+
+    def promote(self, name: str, version: str) -> Artifact:
+        """Put a version to use."""
+        found = self.version(name, version)
+        self._write(name, [*self.history(name), version])
+        return found
+
+    def back(self, name: str) -> str:
+        """Put the version before to use again; returns it, "" when there was none before."""
+        history = self.history(name)[:-1]
+        self._write(name, history)
+        return history[-1] if history else ""
+
+    def promoted(self, name: str) -> str:
+        """The version in use, "" when there is none."""
+        history = self.history(name)
+        return history[-1] if history else ""
+
+    def history(self, name: str) -> list[str]:
+        """The versions that were promoted and not taken back, the one in use last."""
+        path = self.folder / name / "promoted.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[str])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError) as error:
+            raise PartError(f"{path} cannot be read: {error}", "remove it, and promote a version again") from None
+
+    def _write(self, name: str, history: list[str]) -> None:
+        path = self.folder / name / "promoted.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(history))
+        os.replace(new, path)

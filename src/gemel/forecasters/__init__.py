@@ -8,4 +8,7 @@ PARTS: dict[str, str] = {
     "foundation": "gemel.forecasters.foundation.forecaster:Foundation",
     "conformal": "gemel.forecasters.conformal:Conformal",
     "pool": "gemel.forecasters.pool:Pool",
+    "chronos": "gemel.forecasters.guests.chronos:Chronos",
+    "timesfm": "gemel.forecasters.guests.timesfm:Timesfm",
+    "toto": "gemel.forecasters.guests.toto:Toto",
 }

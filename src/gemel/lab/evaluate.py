@@ -36,9 +36,10 @@ from gemel.loop.forecast import Forecaster
 WORST = 50.0
 """One window counts no more than this, so that a nearly constant past does not rule the mean."""
 WAYS = {"fast": FAST, "best": BEST}
-PROTOCOL = {"horizons": [12, 48, 240], "windows": 4, "past": 4096, "tail": 20_000, "version": 1}
-"""How held-out series are asked; scores of another protocol or another pool do not compare. `past`: points of context;
-`tail`: points of a series that count."""
+HORIZONS, WINDOWS, PAST, TAIL = (12, 48, 240), 4, 4096, 20_000
+"""How held-out series are asked: steps ahead, origins a series, points of context, points of a series that count."""
+PROTOCOL = {"horizons": list(HORIZONS), "windows": WINDOWS, "past": PAST, "tail": TAIL, "version": 1}
+"""Scores of another protocol or another pool do not compare."""
 BASELINES: dict[str, Callable[[], Forecaster]] = {
     "naive": Naive,
     "seasonal naive": SeasonalNaive,
@@ -72,7 +73,9 @@ class Model:
 
     def answer(self, way: str) -> Answer:
         """Forecasts in one of the ways a twin may ask: fast is int8."""
-        graph = Graph(self.folder / (f"{self.name}.int8.onnx" if WAYS[way].small else f"{self.name}.onnx"), self.artifact)
+        graph = Graph(
+            self.folder / (f"{self.name}.int8.onnx" if WAYS[way].small else f"{self.name}.onnx"), self.artifact
+        )
         return lambda contexts, horizon: quantiles(graph, contexts, horizon, WAYS[way], graph.reach)
 
     def record(self, kind: str, way: str, scores: Mapping[str, Any]) -> bool:
@@ -117,7 +120,7 @@ def answering(make: Callable[[], Forecaster]) -> Answer:
 
 
 def rolling(
-    series: Sequence[Floats], horizon: int, answer: Answer, windows: int = 4, past: int = 4096
+    series: Sequence[Floats], horizon: int, answer: Answer, windows: int = WINDOWS, past: int = PAST
 ) -> dict[str, float]:
     """Scores of `answer` at the last `windows` origins of every series, from at most `past` points before each.
 
@@ -157,17 +160,14 @@ def rolling(
 def held_out(answer: Answer, pool: str | Path, step: Step = lambda *_: None) -> dict[str, Any]:
     """Scores on the held-out series of a pool beside the baselines: `rows`, one a horizon and forecaster, and `all`,
     geometric means over horizons of the ratios to seasonal naive."""
-    series = [y[-PROTOCOL["tail"] :].astype(np.float64) for y in read_pool(pool)[1]]
+    series = [y[-TAIL:].astype(np.float64) for y in read_pool(pool)[1]]
     asked = {"network": answer, **{name: answering(make) for name, make in BASELINES.items()}}
     rows: list[dict[str, Any]] = []
-    total = len(PROTOCOL["horizons"]) * len(asked)
-    for horizon in PROTOCOL["horizons"]:
+    total = len(HORIZONS) * len(asked)
+    for horizon in HORIZONS:
         for name, one in asked.items():
             step(len(rows), total, f"{horizon} steps ahead, {name}")
-            rows.append(
-                {"horizon": horizon, "by": name}
-                | rolling(series, horizon, one, PROTOCOL["windows"], PROTOCOL["past"])
-            )
+            rows.append({"horizon": horizon, "by": name} | rolling(series, horizon, one))
     base = {row["horizon"]: row for row in rows if row["by"] == "seasonal naive"}
     for row in rows:
         row["ratio"] = {score: row[score] / base[row["horizon"]][score] for score in ("MASE", "CRPS")}
@@ -228,7 +228,9 @@ def _benchmark() -> tuple[Any, str]:
     code, root = os.environ.get("GEMEL_BENCH", ""), os.environ.get("GEMEL_DATA", "")
     path = Path(code) / "gift" / "gift.py"
     if not code or not root or not path.exists():
-        raise InputError("the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to its folders: code and series")
+        raise InputError(
+            "the benchmark was not found", "set GEMEL_BENCH and GEMEL_DATA to its folders: code and series"
+        )
     if importlib.util.find_spec("pandas") is None:
         raise ConfigError(["the benchmark needs pandas"], "pip install pandas")
     spec = importlib.util.spec_from_file_location("gift", path)

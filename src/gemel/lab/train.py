@@ -29,9 +29,9 @@ from gemel.lab.corpus import Corpus, Windows, read_pool
 from gemel.lab.network import Network, pinball, scaled
 from gemel.lab.recipe import RECIPES, Recipe, differences, read_recipe, recipe_of, with_pool
 
-
 EVERY = 50
 """Steps between two entries of the log."""
+
 
 @dataclass
 class State:
@@ -90,18 +90,25 @@ class Run:
         os.replace(self.folder / f"{name}.new", self.folder / name)
 
     def load(self, name: str = "checkpoint.pt") -> bool:
-        """Go on from a file of this run; `False` when there is none, `ConfigError` when its recipe is another one."""
+        """Go on from a file of this run; `False` when there is none, `ConfigError` when its recipe is another one, or
+        the end that its falling rate is bound for."""
         path = self.folder / name
         if not path.exists():
             return False
         whole = torch.load(path, map_location=self.device, weights_only=True)
-        if wrong := differences(recipe_of(whole["recipe"]), self.recipe):
+        held, state = recipe_of(whole["recipe"]), State(**whole["state"])
+        if wrong := differences(held, self.recipe):
             raise ConfigError([f"{path} was made by a recipe with other {', '.join(wrong)}"], "choose another folder")
+        last = end(held, state) if state.fall else 0
+        if (last and end(self.recipe, state) != last) or 0 < self.recipe.steps < state.step:
+            told = f"its rate falls to zero at step {last}" if last else f"it has {state.step} steps"
+            hint = "a longer run goes on from its stable.pt: copy that to checkpoint.pt in a new folder"
+            raise ConfigError([f"{path} cannot go on to another end: {told}"], hint)
         self.network.load_state_dict(whole["network"])
         self.average = whole["average"]
-        for optimiser, held in zip(self.optimisers, whole["optimisers"], strict=True):
-            optimiser.load_state_dict(held)
-        self.state = State(**whole["state"])
+        for optimiser, memory in zip(self.optimisers, whole["optimisers"], strict=True):
+            optimiser.load_state_dict(memory)
+        self.state = state
         return True
 
     @classmethod
@@ -110,17 +117,18 @@ class Run:
         path = Path(folder) / name
         if not path.exists():
             raise InputError(f"no run in {folder}", "train one: gemel lab pretrain --help")
-        run = cls(recipe_of(torch.load(path, weights_only=True)["recipe"]), Path(folder), device)
+        recipe = recipe_of(torch.load(path, weights_only=True, mmap=True, map_location="cpu")["recipe"])
+        run = cls(recipe, Path(folder), device)
         run.load(name)
         return run
 
     def repeat(self) -> Recipe:
-        """The recipe that makes this run again from nothing: of one made by budget, with the steps and the fall it came
-        to have. (A run that has not ended is repeated up to its step.)"""
-        if self.recipe.steps:
-            return self.recipe
-        fall = self.state.fall or self.state.step
-        return replace(self.recipe, steps=end(self.recipe, self.state) or self.state.step, fall=fall)
+        """The recipe that makes this run again from nothing: with the steps and the fall it came to have. A run by
+        budget that has not come to its fall is repeated up to its step."""
+        recipe, state = self.recipe, self.state
+        if state.fall:
+            return replace(recipe, steps=end(recipe, state), fall=state.fall)
+        return recipe if recipe.steps else replace(recipe, steps=state.step, fall=state.step)
 
     def averaged(self) -> Network:
         """The network with the averaged weights."""
@@ -172,6 +180,7 @@ def begin(
     resume: bool = False,
     device: str = "cpu",
     fast: bool = False,
+    threads: int = 1,
     watch: Callable[[Standing], None] = print,
 ) -> Run:
     """What both commands do: read the recipe and the pool, and train in `folder`.
@@ -179,16 +188,19 @@ def begin(
     A folder that holds a run is refused without `resume`; a resumed run keeps its recipe, and one asked for besides
     must agree with it. Raises `ConfigError` and `InputError` before anything is written.
     """
+    torch.set_num_threads(threads)
     held = Path(folder) / "checkpoint.pt"
     if held.exists() and not resume:
-        raise InputError(f"{folder} already holds a run", "--resume goes on with it; take another --folder for a new one")
+        raise InputError(
+            f"{folder} already holds a run", "--resume goes on with it; take another --folder for a new one"
+        )
     if resume and not held.exists():
         raise InputError(f"{folder} holds no run to go on with", "leave --resume out to begin one")
     if steps and budget:
         raise InputError("both --steps and --budget were given", "give one of them")
     recipe = read_recipe(config, start or "cpu")
     if resume and not (start or config):
-        recipe = recipe_of(torch.load(held, weights_only=True, mmap=True)["recipe"])
+        recipe = recipe_of(torch.load(held, weights_only=True, mmap=True, map_location="cpu")["recipe"])
     recipe = with_pool(recipe, pool)
     if steps or budget:
         recipe = replace(recipe, steps=steps, fall=0)
@@ -288,7 +300,6 @@ def main() -> None:
     say.add_argument("--fast", action="store_true", help="compile the network first")
     say.add_argument("--threads", type=int, default=1)
     given = say.parse_args()
-    torch.set_num_threads(given.threads)
     begin(
         given.folder,
         start=given.recipe,
@@ -299,6 +310,7 @@ def main() -> None:
         resume=(Path(given.folder) / "checkpoint.pt").exists(),
         device=given.device,
         fast=given.fast,
+        threads=given.threads,
     )
 
 

@@ -156,6 +156,20 @@ def print_forecast(found: Forecast, names: Sequence[str]) -> None:
         console.print(table)
 
 
+def print_adapted(card: Mapping[str, Any]) -> None:
+    """The gate's verdict on a head, a line a signal."""
+    scores = card["scores"]
+    table = Table(title=f"CRPS on {scores['windows']} held-back windows, {card['horizon']} steps", title_justify="left")
+    for name in ("signal", "zero-shot", "with the head", "ratio"):
+        table.add_column(name, justify="left" if name == "signal" else "right")
+    for name, zero in scores["CRPS zero-shot"].items():
+        head = scores["CRPS"][name]
+        table.add_row(name, f"{zero:.4f}", f"{head:.4f}", f"{head / zero:.3f}" if zero else "-")
+    console = Console()
+    console.print(table)
+    console.print(card["verdict"], highlight=False, soft_wrap=True)
+
+
 def print_whatif(asis: Forecast, changed: Forecast, setpoints: Mapping[str, float]) -> None:
     """Two rollouts side by side, at the end and at their worst."""
     title = ", ".join(f"{k} = {v:g}" for k, v in setpoints.items())

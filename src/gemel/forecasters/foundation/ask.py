@@ -17,7 +17,9 @@ Ask = Callable[[Float32s, Float32s, Times], Float32s]
 """`ask(values, seen, at)`: a `Graph`, or a network in training."""
 
 CHUNK = 64
-"""Series asked at once: more do not fit the cache and take longer each."""
+"""Windows asked at once: more do not fit the cache and take longer each."""
+FEWEST = 4
+"""Values of a window below which the network is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +48,47 @@ class Reach:
 
 
 def quantiles(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
-    """Deciles of the next `horizon` points of every context, [b, h, q]. Missing values are NaN; a context without a
-    single value is answered with NaN. One pass reaches 768 points; beyond, the whole fan of quantiles goes on."""
-    out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
-    order = np.argsort([len(c) for c in contexts], kind="stable")  # alike lengths share a chunk
-    for i in range(0, len(order), CHUNK):
-        places = order[i : i + CHUNK]
-        out[places] = _far(ask, [contexts[j] for j in places], horizon, way, reach)
+    """Deciles of the next `horizon` points of every context, [b, h, q]. Missing values are NaN; a context whose last
+    windows hardly have values, or never move, is answered with NaN. One pass reaches 768 points; beyond, the whole fan
+    of quantiles goes on."""
+    out = np.empty((len(contexts), horizon, len(DECILES)))
+    many = CHUNK // (1 + way.flip)
+    sizes = np.array([min(-(-len(c) // reach.patch), max(way.patches)) for c in contexts])
+    for size in np.unique(sizes):  # only alike lengths share a pass, so that no answer depends on its neighbours
+        alike = np.nonzero(sizes == size)[0]
+        for i in range(0, len(alike), many):
+            places = alike[i : i + many]
+            out[places] = _far(ask, [contexts[j] for j in places], horizon, way, reach)
     return out
 
 
 def _far(ask: Ask, contexts: list[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
-    most = reach.horizon * reach.patch
+    most, many = reach.horizon * reach.patch, CHUNK // (1 + way.flip)
     found = _averaged(ask, contexts, min(horizon, most), way, reach)
     while found.shape[1] < horizon:
         # each decile so far is one path into the future; what follows is the deciles of all that may follow them
         paths = [np.concatenate((c, path)) for c, fan in zip(contexts, found, strict=True) for path in fan.T]
         ahead = min(horizon - found.shape[1], most)
         after = np.concatenate(
-            [_averaged(ask, paths[k : k + CHUNK], ahead, way, reach) for k in range(0, len(paths), CHUNK)]
+            [_averaged(ask, paths[k : k + many], ahead, way, reach) for k in range(0, len(paths), many)]
         )
         after = after.reshape(len(contexts), len(DECILES), ahead, -1).transpose(0, 2, 1, 3)
-        after = np.quantile(after.reshape(len(contexts), ahead, -1), DECILES, axis=2).transpose(1, 2, 0)
+        after = after.reshape(len(contexts), ahead, -1)  # "weibull": the k-th of n is the level k / (n + 1)
+        after = np.quantile(after, DECILES, axis=2, method="weibull").transpose(1, 2, 0)
         found = np.concatenate((found, after), axis=1)
     return found
 
 
 def _averaged(ask: Ask, contexts: list[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
-    """The mean over lengths of context and signs, sorted, [b, h, q]."""
+    """The mean over the lengths of context that have an answer, and over signs, sorted, [b, h, q]."""
     ahead = -(-horizon // reach.patch)
     longest = -(-max(len(c) for c in contexts) // reach.patch)
     room = reach.window + 1 - ahead
     lengths = {max(1, min(patches, longest, room)) for patches in way.patches}
-    total = sum(_once(ask, contexts, horizon, t, way.flip, reach.patch) for t in sorted(lengths))
-    mean: Floats = np.sort(total / len(lengths), axis=2)
+    found = np.stack([_once(ask, contexts, horizon, t, way.flip, reach.patch) for t in sorted(lengths)])
+    answered = np.isfinite(found[:, :, :1, :1])
+    with np.errstate(invalid="ignore"):  # 0 / 0: no length has an answer
+        mean: Floats = np.sort(np.where(answered, found, 0.0).sum(0) / answered.sum(0), axis=2)
     return mean
 
 
@@ -94,7 +103,9 @@ def _once(ask: Ask, contexts: list[Floats], horizon: int, t: int, flip: bool, p:
     count = held.sum(1, keepdims=True)
     size = np.where(held, np.abs(x), 0).max(1, keepdims=True)  # squares of very large and small values do not fit
     size = np.where(size > 0, size, 1.0)
-    x = np.where(held, x / size, 0)
+    x = x / size
+    moves = np.where(held, x, np.inf).min(1) < np.where(held, x, -np.inf).max(1)
+    x = np.where(held, x, 0)
     mean = x.sum(1, keepdims=True) / np.maximum(count, 1)
     x = np.where(held, x - mean, 0)
     deviation = np.sqrt((x * x).sum(1, keepdims=True) / np.maximum(count, 1)) + 1e-5 * np.abs(mean) + 1e-12
@@ -107,7 +118,7 @@ def _once(ask: Ask, contexts: list[Floats], horizon: int, t: int, flip: bool, p:
     if flip:
         levels = (levels - answer[b:].reshape(b, ahead * p, -1)[:, :horizon, ::-1]) / 2
     levels = (levels * deviation[:, :, None] + mean[:, :, None]) * size[:, :, None]
-    levels[count[:, 0] == 0] = np.nan
+    levels[(count[:, 0] < FEWEST) | ~moves] = np.nan
     return levels
 
 

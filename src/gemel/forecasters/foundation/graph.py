@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gemel.core.artifact import Artifact, read
+from gemel.core.artifact import Artifact, digest, read
 from gemel.core.errors import PartError
 from gemel.core.values import Float32s, Times
 from gemel.forecasters.foundation.ask import Reach
@@ -37,6 +37,8 @@ class Graph:
         except Exception as error:  # onnxruntime has no common class for its errors
             raise PartError(f"{path} is no network that onnxruntime can load: {error}", "export it again") from None
         self.artifact = artifact
+        # of the float32 file: what is fitted to a network's features also suits its int8
+        self.digest = str(artifact.card["sha256"]["foundation.onnx"]) if artifact else digest(path)
         mixture: Any = artifact.card["recipe"]["mixture"] if artifact else {"lengths": [64], "hidden": 24}
         patch = int(self._session.get_inputs()[0].shape[-1])
         self.reach = Reach(max(mixture["lengths"]), int(mixture["hidden"]), patch)

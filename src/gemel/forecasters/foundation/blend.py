@@ -1,0 +1,115 @@
+"""Several views of one history, each trusted as far as it would have foreseen the end of that history.
+
+A network knows some rhythms better than others: a day of 24 readings it has seen more often than a day of 96. So it is
+also asked at slower rates, about means of 2, 4 and 8 neighbours.
+
+Letters in shapes: b series, k views, h steps ahead, q levels (deciles).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from gemel.core.values import DECILES, Floats
+from gemel.forecasters.context import scores
+from gemel.forecasters.foundation.ask import Ask, Reach, Way, quantiles
+from gemel.forecasters.score import pinball
+
+RATES = (2, 4, 8)
+ENOUGH = 256  # points a history must have at a slower rate
+ORIGINS = 2
+SHARPNESS = 8.0  # a view with twice the loss weighs 2 ** -8 of the better one
+FAVOUR = 1.1  # a slower rate must be so much better in the rehearsal to weigh as much as the rate of the data
+
+View = Callable[[Sequence[Floats], int], Floats]
+"""`view(contexts, horizon)`: deciles [b, h, q]; NaN for a series it has nothing to say about."""
+
+
+def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    """Deciles of the next `horizon` points of every context, [b, h, q]; NaN where no view has an answer."""
+    views: list[View] = [partial(slower, ask, way=way, reach=reach, rate=rate) for rate in (1, *RATES)]
+    out = np.empty((len(contexts), horizon, len(DECILES)))
+    ahead = np.array([min(horizon, len(c) // 4) for c in contexts])  # a short context is rehearsed with a shorter one
+    for n in np.unique(ahead):
+        places = [int(i) for i in np.nonzero(ahead == n)[0]]
+        alike = [contexts[i] for i in places]
+        answers = np.stack([view(alike, horizon) for view in views])  # [k, b, h, q]
+        share = shares(rehearsed(views, alike, int(n))) * np.isfinite(answers).all(axis=(2, 3))
+        total = share.sum(axis=0)
+        mixed = np.einsum("kb,kbhq->bhq", share, np.nan_to_num(answers)) / np.where(total > 0, total, 1)[:, None, None]
+        out[places] = np.where(total[:, None, None] > 0, np.sort(mixed, axis=2), np.nan)
+    return out
+
+
+def shares(loss: Floats) -> Floats:
+    """How much each view counts, [k, b], from its loss in the rehearsal; all on the first where there was none."""
+    loss = loss.copy()
+    loss[1:] *= FAVOUR
+    best = np.minimum(loss.min(axis=0), np.finfo(float).max)
+    share: Floats = np.where(loss <= best, 1.0, best / np.where(loss > 0, loss, 1.0)) ** SHARPNESS
+    share[0, ~np.isfinite(loss).any(axis=0)] = 1.0
+    return share
+
+
+def rehearsed(views: Sequence[View], contexts: Sequence[Floats], ahead: int) -> Floats:
+    """The mean pinball loss of each view over the last stretches of `ahead` points of each context, [k, b]; infinite
+    where there was nothing to compare, or nothing to say."""
+    loss = np.zeros((len(views), len(contexts)))
+    for o in range(ORIGINS, 0, -1) if ahead else ():
+        past = [c[: len(c) - ahead * o] for c in contexts]
+        truth = np.stack([c[len(c) - ahead * o :][:ahead] for c in contexts])
+        there = np.isfinite(truth)
+        for k, view in enumerate(views):
+            each = pinball(truth, view(past, ahead), DECILES).mean(axis=2)
+            loss[k] += np.where(there, each, 0).sum(axis=1) / there.sum(axis=1).clip(1)
+    known = np.isfinite(np.stack([c[len(c) - ahead * ORIGINS :] for c in contexts])).any(axis=1)
+    loss[:, ~known] = np.inf
+    loss[np.isnan(loss)] = np.inf
+    return loss
+
+
+def slower(ask: Ask, contexts: Sequence[Floats], horizon: int, *, way: Way, reach: Reach, rate: int) -> Floats:
+    """The network's answer at a rate `rate` times slower, brought back to the rate of the contexts, [b, h, q]; NaN for
+    a context too short for that rate."""
+    if rate == 1:
+        return quantiles(ask, contexts, horizon, way, reach)
+    out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
+    places = [i for i, c in enumerate(contexts) if len(c) >= rate * ENOUGH and horizon >= 4 * rate]
+    if places:
+        rows = (reach.window + 1) * reach.patch * rate
+        fine = [contexts[i][-rows:] for i in places]
+        means = [pooled(c, rate) for c in fine]
+        found = quantiles(ask, means, -(-horizon // rate), way, reach)
+        for i, c, mean, fan in zip(places, fine, means, found, strict=True):
+            if np.isfinite(mean).any():
+                out[i] = _finer(c, mean, fan, rate)[:horizon]
+    return out
+
+
+def pooled(y: Floats, rate: int) -> Floats:
+    """Means of `rate` neighbours, the last block ending with the last point; NaN where half or more are missing."""
+    blocks = y[len(y) % rate :].reshape(-1, rate)
+    held = np.isfinite(blocks)
+    count = held.sum(axis=1)
+    mean = np.where(held, blocks, 0).sum(axis=1) / np.maximum(count, 1)
+    return np.where(2 * count > rate, mean, np.nan)
+
+
+def _finer(y: Floats, mean: Floats, fan: Floats, rate: int) -> Floats:
+    """Deciles of block means [n, q] as deciles of points [n * rate, q]: straight lines between the middles of blocks,
+    and the spread of points about such lines in the history `y` added to that of the means."""
+    known = np.nonzero(np.isfinite(mean))[0]
+    middle = (np.arange(len(mean)) + 0.5) * rate - 0.5
+    recent = y[len(y) % rate :]
+    line = np.interp(np.arange(len(recent)), middle[known], mean[known])
+    about = float(np.nanstd(recent - line))
+    last = np.full((1, fan.shape[1]), mean[known[-1]])
+    at = (np.arange(-1, len(fan)) + 0.5) * rate - 0.5
+    path = np.concatenate((last, fan))
+    points = np.stack([np.interp(np.arange(len(fan) * rate), at, column) for column in path.T], axis=1)
+    centre = points[:, len(DECILES) // 2, None]
+    z = scores(DECILES)
+    return np.asarray(centre + np.sign(z) * np.hypot(points - centre, z * about))
