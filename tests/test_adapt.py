@@ -36,7 +36,7 @@ def written(folder: Path, text: str, rows: int = 0) -> Path:
     if rows:
         rng = np.random.default_rng(0)
         flow = np.convolve(rng.standard_normal(rows + 12), np.ones(3) / 3, "same")
-        values = np.stack((flow[12:], 50 + 5 * flow[:rows] + 0.3 * rng.standard_normal(rows)), axis=1)
+        values = np.stack((10 + flow[12:], 50 + 5 * flow[:rows] + 0.3 * rng.standard_normal(rows)), axis=1)
         time = HOUR * (400_000 + np.arange(rows))
         with gemel.open(path) as twin:
             twin.open()
@@ -52,11 +52,11 @@ def said(*words: str) -> dict[str, object]:
 
 @needs_weights
 def test_from_a_history_to_a_head_and_back(tmp_path: Path) -> None:
-    path = written(tmp_path, TWIN, 2300)
+    path = written(tmp_path, TWIN + 'forecaster = { kind = "foundation", way = "fast" }', 2300)
     before = CliRunner().invoke(app, ["adapt", str(path)], catch_exceptions=False)
     assert "kept: CRPS" in before.output
     assert "far" in before.output
-    assert 'head = "pipe.artifacts"' in before.output  # the line the twin file still needs
+    assert 'add head = "pipe.artifacts"' in before.output  # what the twin file still needs
     path = written(tmp_path, TWIN + LINE)
     with gemel.open(path) as twin:
         assert gemel.load(gemel.dump(twin)).forecaster.part.spec == twin.forecaster.part.spec

@@ -286,8 +286,10 @@ def _after_adapting(twin: Twin, file: Path, passed: bool) -> str:
     held = within(twin.forecaster.part) if twin.forecaster else None
     if not passed or (held and held.head):
         return f"gemel forecast {file}"
-    folder = twin.artifacts.folder.name
-    return f'the forecaster of {file} needs this line: {{ kind = "foundation", head = "{folder}" }}'
+    line = f'head = "{twin.artifacts.folder.name}"'
+    if held:
+        return f"add {line} to the foundation forecaster of {file}"
+    return f'put this line into {file}: forecaster = {{ kind = "foundation", {line} }}'
 
 
 def _set_aside(twin: Twin) -> None:

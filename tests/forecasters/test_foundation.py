@@ -105,7 +105,6 @@ def test_beyond_one_pass_the_fan_goes_on() -> None:
         far = Foundation(way).forecast(y, 1000).values
         assert np.isfinite(far).all()
         assert (np.diff(far, axis=2) >= 0).all()
-        assert np.array_equal(far[:, :768], Foundation(way).forecast(y, 768).values)
         width = (far[:, :, 8] - far[:, :, 0]).reshape(2, 10, 100).mean(axis=2)
         assert (width[:, 9] > 0.75 * width[:, 6]).all()  # hardly surer than what it hangs on
         assert (width[:, 9] > 0.8 * width[:, 1]).all()
@@ -127,7 +126,8 @@ def test_int8_is_close_to_float32() -> None:
     y = [wave(1024), walk(1024), walk(1024, 5) + 3 * daily(1024, 24)]
     small, whole = load(small=True), load()
     one, other = (quantiles(graph, y, 64, FAST, graph.reach) for graph in (small, whole))
-    assert (np.abs(one - other).mean(axis=(1, 2)) < 0.03 * np.std(y, axis=1)).all()
+    width = (other[:, :, 8] - other[:, :, 0]).mean(axis=1)
+    assert (np.abs(one - other).mean(axis=(1, 2)) < 0.05 * width).all()
 
 
 # -- symmetry ---------------------------------------------------------------------------------------------------------
@@ -159,8 +159,9 @@ def test_every_signal_is_answered_on_its_own() -> None:
 
 
 def test_only_the_last_rows_count() -> None:
-    y = wave(6000)
-    assert np.array_equal(said(y), said(y[-2048:]))
+    y = wave(20_000)
+    for way in WAYS:
+        assert np.array_equal(said(y, way=way), said(y[-17_000:], way=way))
     begun = np.concatenate([np.full(500, np.nan), y[-900:]])
     assert np.array_equal(said(begun), said(y[-900:]))
 

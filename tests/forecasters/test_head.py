@@ -26,7 +26,7 @@ ROWS, HORIZON = 2600, 12
 def pipeline(rows: int = ROWS, seed: int = 0) -> tuple[Floats, Floats]:
     """A flow nobody can foresee, and the same flow where it arrives twelve rows later."""
     flow = np.convolve(noise(rows + HORIZON, seed), np.ones(3) / 3, "same")
-    return flow[HORIZON:], 50 + 5 * flow[:rows] + 0.3 * noise(rows, seed + 1)
+    return 10 + flow[HORIZON:], 50 + 5 * flow[:rows] + 0.3 * noise(rows, seed + 1)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,23 @@ def test_what_it_was_not_fitted_to_is_zero_shot(fitted: tuple[Path, Frame]) -> N
     more = frame(*context.values.T, noise(900))
     assert np.array_equal(head.forecast(more, HORIZON).values[2], zero.forecast(more, HORIZON).values[2])
     assert not same(more)
-    assert Foundation(head=str(folder), way="best").forecast(context, 3).values.shape == (2, 3, 9)  # another network
+    best = [Foundation(head=h).forecast(context, 3).values for h in ("", str(folder))]
+    assert not np.array_equal(*best)  # int8 and float32 are one network
+
+
+def test_a_head_of_another_network_is_left_alone(
+    fitted: tuple[Path, Frame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, history = fitted
+    held = Shelf(folder).version("head", Shelf(folder).promoted("head"))
+    other = replace(Head.unpack(held.files["head.npz"].read_bytes()), network="0" * 64)
+    shelf = Shelf(tmp_path)
+    shelf.promote("head", shelf.add("head", {"head.npz": other.pack()}, held.card).version)
+    head = Foundation(way="fast", head=str(tmp_path))
+    for _ in range(2):
+        found = head.forecast(history.last(900), HORIZON).values
+    assert np.array_equal(found, Foundation(way="fast").forecast(history.last(900), HORIZON).values)
+    assert [r.message.startswith("head") for r in caplog.records] == [True]  # said once
 
 
 def test_gaps_and_silence_are_fine(fitted: tuple[Path, Frame]) -> None:
@@ -144,7 +160,7 @@ def test_too_little_to_learn_from() -> None:
     cases = ((frame(daily(800)), HORIZON), (frame(np.ones(ROWS)), HORIZON), (frame(*pipeline()), 5000))
     for history, horizon in cases:
         with pytest.raises(InputError) as caught:
-            fit(network.graph(), network.way, history, horizon)
+            fit(network, history, horizon)
         assert caught.value.hint
 
 

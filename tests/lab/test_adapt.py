@@ -102,4 +102,4 @@ def test_too_short_a_history_is_refused():
 
 def test_the_gate_says_why():
     assert str(Verdict(("a",), (1.0,), (0.99,), 32)).startswith("refused: CRPS 0.9900")
-    assert "1.0% better, and 2% is asked" in str(Verdict(("a",), (1.0,), (0.99,), 32))
+    assert "1.0% better, and 5% is asked" in str(Verdict(("a",), (1.0,), (0.99,), 32))

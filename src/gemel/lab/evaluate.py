@@ -23,7 +23,8 @@ from gemel.core.artifact import Artifact, digest, read
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import SECOND
 from gemel.core.values import DECILES, Float32s, Floats, Frame, Times
-from gemel.forecasters.foundation.ask import BEST, FAST, Ask, quantiles
+from gemel.forecasters.foundation.ask import BEST, FAST, Ask
+from gemel.forecasters.foundation.blend import zero_shot
 from gemel.forecasters.foundation.graph import Graph
 from gemel.forecasters.linear import Linear
 from gemel.forecasters.naive import Naive
@@ -76,7 +77,7 @@ class Model:
         graph = Graph(
             self.folder / (f"{self.name}.int8.onnx" if WAYS[way].small else f"{self.name}.onnx"), self.artifact
         )
-        return lambda contexts, horizon: quantiles(graph, contexts, horizon, WAYS[way], graph.reach)
+        return lambda contexts, horizon: zero_shot(graph, contexts, horizon, WAYS[way], graph.reach)
 
     def record(self, kind: str, way: str, scores: Mapping[str, Any]) -> bool:
         """Write scores on the card; `False` when there is none."""

@@ -12,19 +12,20 @@ import hashlib
 import json
 import tempfile
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from torch import Tensor, nn
 
 from gemel.core.artifact import digest
 from gemel.core.errors import PartError
 from gemel.forecasters.foundation.graph import Graph
+from gemel.lab.corpus import Corpus, Mixture
 from gemel.lab.network import Network, scaled
 from gemel.lab.train import Run
 
@@ -57,12 +58,7 @@ def export(run: Run, folder: str | Path, name: str = "foundation") -> dict[str, 
     network = run.averaged().cpu()
     whole, small = out / f"{name}.onnx", out / f"{name}.int8.onnx"
     write(network, whole)
-    with tempfile.TemporaryDirectory() as scratch:
-        graph = onnx.load(str(whole))
-        del graph.graph.value_info[:]  # shapes found while exporting: the quantiser trips over them
-        onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it asks for that
-        onnx.save(graph, f"{scratch}/graph.onnx")
-        quantize_dynamic(f"{scratch}/graph.onnx", str(small), weight_type=QuantType.QInt8, per_channel=True)
+    quantise(whole, small, run.recipe.mixture)
     difference = {path.name: compare(network, path) for path in (whole, small)}
     if difference[whole.name] > 1e-3:
         raise PartError(f"{whole.name} differs from the network by {difference[whole.name]:.1e}", "report this")
@@ -106,6 +102,44 @@ def write(network: Network, path: Path) -> None:
             dynamic_axes={"values": axes, "seen": axes, "at": {0: "wanted"},
                           "levels": {0: "windows", 2: "wanted"}, "features": {0: "windows", 2: "wanted"}},
         )  # fmt: skip
+
+
+def quantise(whole: Path, small: Path, mixture: Mixture) -> None:
+    """The graph `whole` with int8 weights and activations as the file `small`.
+
+    The ranges of the activations are those of some synthetic windows. Found anew for every call, as in dynamic
+    quantisation, they would make the answer of one window depend on the others it is asked with.
+    """
+    graph = onnx.load(str(whole))
+    del graph.graph.value_info[:]  # shapes found while exporting: the quantiser trips over them
+    onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it asks for that
+    fixed = {i.name for i in graph.graph.initializer}
+    fixed |= {n.output[0] for n in graph.graph.node if n.op_type == "Constant"}
+    weighing = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in fixed]
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx.save(graph, f"{scratch}/graph.onnx")
+        quantize_static(
+            f"{scratch}/graph.onnx", str(small), Sample(mixture),
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
+            nodes_to_quantize=weighing, op_types_to_quantize=["MatMul"],
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        )  # fmt: skip
+
+
+class Sample(CalibrationDataReader):
+    """Synthetic windows of a mixture, some of every length, as the quantiser wants them."""
+
+    def __init__(self, mixture: Mixture, steps: int = 24) -> None:
+        few = replace(mixture, tokens=16 * max(mixture.lengths), rows=min(mixture.rows, 208))
+        corpus = Corpus(few)
+        self.windows = (corpus.windows(step) for step in range(steps))
+
+    def get_next(self) -> dict[str, Any] | None:
+        for w in self.windows:
+            seen = (w.seen * (1 - w.hidden))[:, :, :-1]
+            at = np.arange(seen.shape[2])
+            return {"values": (w.values[:, :, :-1] * seen).numpy(), "seen": seen.numpy(), "at": at}
+        return None
 
 
 def compare(network: Network, path: Path, seed: int = 0) -> float:

@@ -1,7 +1,8 @@
-"""Several views of one history, each trusted as far as it would have foreseen the end of that history.
+"""The network asked at the rate of the data and at slower ones, about means of 2, 4 and 8 neighbours.
 
-A network knows some rhythms better than others: a day of 24 readings it has seen more often than a day of 96. So it is
-also asked at slower rates, about means of 2, 4 and 8 neighbours.
+A network knows some rhythms better than others: a day of 24 readings it has seen more often than a day of 96. The fast
+way takes one rate by a rule; the best way asks at all, and trusts each as far as it would have foreseen the end of the
+history.
 
 Letters in shapes: b series, k views, h steps ahead, q levels (deciles).
 """
@@ -13,13 +14,15 @@ from functools import partial
 
 import numpy as np
 
-from gemel.core.values import DECILES, Floats
-from gemel.forecasters.context import scores
+from gemel.core.values import DECILES, Bools, Floats
+from gemel.forecasters.context import DAY, detect, filled, scores
 from gemel.forecasters.foundation.ask import Ask, Reach, Way, quantiles
 from gemel.forecasters.score import pinball
 
 RATES = (2, 4, 8)
 ENOUGH = 256  # points a history must have at a slower rate
+PERIODS = 2048  # points in which a season is looked for
+NO_CALENDAR = 2 * DAY  # spacing that fits no calendar: only autocorrelation tells the season
 ORIGINS = 2
 SHARPNESS = 8.0  # a view with twice the loss weighs 2 ** -8 of the better one
 FAVOUR = 1.1  # a slower rate must be so much better in the rehearsal to weigh as much as the rate of the data
@@ -28,8 +31,29 @@ View = Callable[[Sequence[Floats], int], Floats]
 """`view(contexts, horizon)`: deciles [b, h, q]; NaN for a series it has nothing to say about."""
 
 
+def zero_shot(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    """Deciles of the next `horizon` points of every context, [b, h, q]; NaN where the network has no answer."""
+    return (paced if way.small else blended)(ask, contexts, horizon, way, reach)
+
+
+def paced(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
+    """One rate a series: the one at which its season is nearest to a day of hours."""
+    rates = np.ones(len(contexts), np.int64)
+    rows = np.array([len(c) if len(c) >= RATES[0] * ENOUGH and horizon >= 4 * RATES[0] else 0 for c in contexts])
+    for n in np.unique(rows[rows > 0]):
+        places = np.nonzero(rows == n)[0]
+        together = filled(np.stack([contexts[int(i)][-PERIODS:] for i in places], axis=1))
+        seasons = np.maximum(detect(np.nan_to_num(together), NO_CALENDAR), 1)
+        rates[places] = np.array((1, *RATES))[np.abs(np.log(seasons[:, None] / 24 / (1, *RATES))).argmin(axis=1)]
+    out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
+    for rate in np.unique(rates)[::-1]:  # what is too short for its rate is asked again at the rate of the data
+        places = np.nonzero((rates == rate) | (np.isnan(out[:, 0, 0]) & (rate == 1)))[0]
+        out[places] = slower(ask, [contexts[int(i)] for i in places], horizon, way=way, reach=reach, rate=int(rate))
+    return out
+
+
 def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
-    """Deciles of the next `horizon` points of every context, [b, h, q]; NaN where no view has an answer."""
+    """The rates mixed by how right each would have been."""
     views: list[View] = [partial(slower, ask, way=way, reach=reach, rate=rate) for rate in (1, *RATES)]
     out = np.empty((len(contexts), horizon, len(DECILES)))
     ahead = np.array([min(horizon, len(c) // 4) for c in contexts])  # a short context is rehearsed with a shorter one
@@ -37,10 +61,11 @@ def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach:
         places = [int(i) for i in np.nonzero(ahead == n)[0]]
         alike = [contexts[i] for i in places]
         answers = np.stack([view(alike, horizon) for view in views])  # [k, b, h, q]
-        share = shares(rehearsed(views, alike, int(n))) * np.isfinite(answers).all(axis=(2, 3))
-        total = share.sum(axis=0)
-        mixed = np.einsum("kb,kbhq->bhq", share, np.nan_to_num(answers)) / np.where(total > 0, total, 1)[:, None, None]
-        out[places] = np.where(total[:, None, None] > 0, np.sort(mixed, axis=2), np.nan)
+        there: Bools = np.asarray(np.isfinite(answers).all(axis=(2, 3)))
+        share = shares(rehearsed(views, alike, int(n))) * there
+        share /= np.maximum(share.sum(axis=0), 1e-300)
+        mixed = np.sort(np.einsum("kb,kbhq->bhq", share, np.nan_to_num(answers)), axis=2)
+        out[places] = np.where(there[0, :, None, None], mixed, np.nan)
     return out
 
 

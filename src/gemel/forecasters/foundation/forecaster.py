@@ -15,8 +15,8 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import DECILES, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, check, spacing
-from gemel.forecasters.foundation.ask import BEST, FAST, quantiles, relevel
-from gemel.forecasters.foundation.blend import blended
+from gemel.forecasters.foundation.ask import BEST, FAST, relevel
+from gemel.forecasters.foundation.blend import zero_shot
 from gemel.forecasters.foundation.graph import Graph, load
 from gemel.forecasters.foundation.head import Head, lags
 from gemel.forecasters.naive import Naive
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 class Foundation:
     """Gemel's pre-trained network: good forecasts from the first minute, without training and without a download.
 
-    - `way`: `"best"` (several lengths of context, both signs, float32) or `"fast"` (one pass, int8: some twenty times
-      cheaper, a little less sharp).
+    - `way`: `"best"` (several rates and lengths of context, both signs, float32) or `"fast"` (one pass, int8: fifty
+      times cheaper, a little less sharp).
     - `model`: a folder with another exported network (`gemel lab export`); the one that ships when empty.
     - `head`: a folder where `gemel adapt` keeps what it fitted to this twin's own history; the promoted one is used for
       the signals, the spacing, the horizon and the network it was fitted to, and all else is answered zero-shot.
 
-    Without a head every signal of the context is answered on its own, from its last 2 048 rows. Gaps are fine. A signal
-    with hardly any values, or one that never moved, gets the answer of `naive`.
+    Without a head every signal of the context is answered on its own, from its last 17 000 rows. Gaps are fine. A
+    signal with hardly any values, or one that never moved, gets the answer of `naive`.
     """
 
     def __init__(self, way: str = "best", model: str = "", head: str = "") -> None:
@@ -71,8 +71,8 @@ class Foundation:
 
     def zero_shot(self, contexts: Sequence[Floats], horizon: int) -> Floats:
         """Deciles [b, h, q] by the network alone; NaN for a context that hardly has values, or never moves."""
-        graph, asked = self.graph(), quantiles if self.way.small else blended
-        return asked(graph, [_begun(c) for c in contexts], horizon, self.way, graph.reach)
+        graph = self.graph()
+        return zero_shot(graph, [_begun(c) for c in contexts], horizon, self.way, graph.reach)
 
     def _fitted(self, graph: Graph, context: Frame, horizon: int) -> Head | None:
         """The promoted head, where it was fitted to what is asked; looked up every time, so that a running twin takes a
