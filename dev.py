@@ -7,7 +7,8 @@
     python3 dev.py docs             write the reference of parts, check links, run the examples of README.md and docs/
 
 The first call makes `.venv` and installs the package and what the verb needs, at the versions of constraints.txt. Later
-calls install again only when pyproject.toml, constraints.txt or the extras have changed.
+calls install again only when pyproject.toml, constraints.txt or the extras have changed. GEMEL_EXTRAS="lab" adds
+that extra, without which its tests are skipped.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb == "bench":
         _benchmark(rest)
-    set_up(EXTRAS[verb])
+    set_up(EXTRAS[verb] | set(os.environ.get("GEMEL_EXTRAS", "").split()))
     if verb == "demo":
         return run([str(SCRIPTS / "gemel"), "demo", *rest])
     if verb == "bench":

@@ -54,7 +54,7 @@ def forecast(
     horizon: int | str,
     levels: Sequence[float] = DECILES,
     freq: str | int | None = None,
-    kind: str | Mapping[str, Any] = "pool",
+    kind: str | Mapping[str, Any] = "foundation",
 ) -> Any:
     """What comes next in every series of a data frame, in the caller's own library.
 
@@ -66,7 +66,8 @@ def forecast(
     levels: the quantiles wanted.
     freq: the spacing (`"15min"`, `"month"`, `"quarter"`, `"year"`, a number where times are); by default each series
     has that of most of its times.
-    kind: a forecaster of `gemel.forecasters` (`"theta"`), or its table (`{"kind": "theta", "season": "24h"}`).
+    kind: a forecaster of `gemel.forecasters` (`"theta"`), or its table (`{"kind": "theta", "season": "24h"}`);
+    by default the pre-trained network that comes with Gemel, in its best way.
 
     Returns a long frame: the id, the time, `mean`, `median`, and a column for each level (`q0.1`). Raises `InputError`
     for a frame it cannot read.
@@ -102,7 +103,7 @@ def forecast_file(path: str | Path, horizon: int | str, levels: Sequence[float] 
     newest = int(np.argmax(ends))
     steps, end = _grids(table, None)[newest], ends[newest]
     context = _gridded(table, range(len(ends)), steps, end)
-    answer = _forecaster("pool").forecast(context, _rows(horizon, steps, table), levels=levels)
+    answer = _forecaster("foundation").forecast(context, _rows(horizon, steps, table), levels=levels)
     return replace(answer, time=steps.ahead(end, len(answer)), issued=end)
 
 

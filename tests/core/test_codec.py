@@ -19,7 +19,6 @@ from gemel.core.values import (
     BAD,
     GOOD,
     Ack,
-    Artifact,
     Asset,
     Batch,
     Belief,
@@ -36,7 +35,6 @@ from gemel.core.values import (
 COMMAND = Command("c1", "burner", 12.5, 900, "oil < 95")
 VALUES: list[Any] = [
     Ack("c1", "done", 5, "ok"),
-    Artifact("net", "3", {"weights": "net.onnx"}, {"score": 0.3}),
     Asset("tx1", "transformer", attributes={"rated": 40.0}),
     Batch.of(
         [0, 1], [10, 20], [1.0, math.nan], quality=[GOOD, BAD], sequence=7, events=[Event(1, "lost", "mqtt", "x")]

@@ -20,7 +20,6 @@ _CLASSES: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
         values.Ack,
-        values.Artifact,
         values.Asset,
         values.Batch,
         values.Belief,

@@ -384,13 +384,3 @@ class Snapshot:
     id: str
     time: int
     state: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A learned part: weights, calibrated parameters, a policy. The card holds data hash, recipe and scores."""
-
-    name: str
-    version: str
-    files: Mapping[str, str]
-    card: Mapping[str, Any]

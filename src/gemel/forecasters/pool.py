@@ -27,6 +27,7 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
     {"kind": "seasonal_naive"},
     {"kind": "theta"},
     {"kind": "linear"},
+    {"kind": "foundation", "way": "fast"},
 )
 
 
@@ -34,8 +35,8 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 class Pool:
     """The weighted mean of its members' quantiles.
 
-    - `members`: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); by default the four classical
-      ones: naive, seasonal_naive, theta, linear.
+    - `members`: forecasters (`[{ kind = "theta" }, { kind = "linear", refit = "1d" }]`); by default four classical
+      ones (naive, seasonal_naive, theta, linear) and the pre-trained network.
     - `backtest`: forecasts practised within the context at the very first call, which weigh the members before anything
       came true; from then on the weights follow what was issued and came true.
     - `sharpness`: a member with twice the pinball loss of the best one weighs 2 ** -sharpness of it; 0: all alike.
