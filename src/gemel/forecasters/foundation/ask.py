@@ -27,7 +27,7 @@ class Way:
     """How a network is asked."""
 
     patches: tuple[int, ...]
-    """Lengths of context whose answers are averaged."""
+    """Lengths of context, the longest first."""
     flip: bool
     """Also ask for the series upside down, and average."""
     small: bool
@@ -35,7 +35,7 @@ class Way:
 
 
 FAST = Way((32,), flip=False, small=True)
-BEST = Way((64, 32, 16), flip=True, small=False)
+BEST = Way((64, 32, 16, 8), flip=True, small=False)
 
 
 @dataclass(frozen=True, slots=True)

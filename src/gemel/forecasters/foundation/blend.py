@@ -10,6 +10,7 @@ Letters in shapes: b series, k views, h steps ahead, q levels (deciles).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -53,16 +54,21 @@ def paced(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: R
 
 
 def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
-    """The rates mixed by how right each would have been."""
-    views: list[View] = [partial(slower, ask, way=way, reach=reach, rate=rate) for rate in (1, *RATES)]
+    """Each length of context at the rate of the data, and each slower rate, mixed by how right it would have been."""
     out = np.empty((len(contexts), horizon, len(DECILES)))
     ahead = np.array([min(horizon, len(c) // 4) for c in contexts])  # a short context is rehearsed with a shorter one
-    for n in np.unique(ahead):
-        places = [int(i) for i in np.nonzero(ahead == n)[0]]
+    sizes = np.array([-(-len(c) // reach.patch) for c in contexts]).clip(1, max(way.patches))
+    for n, size in np.unique(np.stack((ahead, sizes)), axis=1).T:
+        places = [int(i) for i in np.nonzero((ahead == n) & (sizes == size))[0]]
         alike = [contexts[i] for i in places]
+        lengths = sorted({min(patches, int(size)) for patches in way.patches}, reverse=True)
+        ways = [(replace(way, patches=(t,)), 1) for t in lengths] + [(way, rate) for rate in RATES]
+        views: list[View] = [partial(slower, ask, way=w, reach=reach, rate=r) for w, r in ways]
         answers = np.stack([view(alike, horizon) for view in views])  # [k, b, h, q]
+        loss = rehearsed(views, alike, int(n))
+        loss[len(lengths) :] *= FAVOUR
         there: Bools = np.asarray(np.isfinite(answers).all(axis=(2, 3)))
-        share = shares(rehearsed(views, alike, int(n))) * there
+        share = shares(loss) * there
         share /= np.maximum(share.sum(axis=0), 1e-300)
         mixed = np.sort(np.einsum("kb,kbhq->bhq", share, np.nan_to_num(answers)), axis=2)
         out[places] = np.where(there[0, :, None, None], mixed, np.nan)
@@ -71,8 +77,6 @@ def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach:
 
 def shares(loss: Floats) -> Floats:
     """How much each view counts, [k, b], from its loss in the rehearsal; all on the first where there was none."""
-    loss = loss.copy()
-    loss[1:] *= FAVOUR
     best = np.minimum(loss.min(axis=0), np.finfo(float).max)
     share: Floats = np.where(loss <= best, 1.0, best / np.where(loss > 0, loss, 1.0)) ** SHARPNESS
     share[0, ~np.isfinite(loss).any(axis=0)] = 1.0
