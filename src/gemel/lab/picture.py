@@ -22,7 +22,7 @@ STYLE = """
 
 def svg(width: float, height: float, body: Iterable[str], style: str = "", label: str = "") -> str:
     """A whole drawing; `style` where it stands alone, `label` for those who cannot see it."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -12 {width + 24:g} {height + 24:g}" role="img"'
     sheet = f"<style>{style}</style>" if style else ""
     return f'{head} aria-label="{escape(label)}">{sheet}{"".join(body)}</svg>'
 
