@@ -205,11 +205,13 @@ def test_an_unknown_kind_is_named() -> None:
 def test_a_file_becomes_one_forecast(tmp_path: Path) -> None:
     wide("pandas").to_csv(tmp_path / "load.csv", index=False)
     wide("polars").write_parquet(tmp_path / "load.parquet")
-    from_csv = forecast_file(tmp_path / "load.csv", "6h")
+    past, from_csv = forecast_file(tmp_path / "load.csv", "6h")
+    assert np.array_equal(past.time, STAMPS[:HOURS].as_unit("ns").asi8)
+    assert past.signals == ("load", "flow")
     assert from_csv.signals == ("load", "flow")
     assert np.array_equal(from_csv.time, STAMPS[HOURS : HOURS + 6].as_unit("ns").asi8)
     assert from_csv.issued == STAMPS[HOURS - 1].as_unit("ns").value
-    assert np.array_equal(forecast_file(tmp_path / "load.parquet", 6).values, from_csv.values)
+    assert np.array_equal(forecast_file(tmp_path / "load.parquet", 6)[1].values, from_csv.values)
     (tmp_path / "bad.csv").write_text("a,b\n1\n2,3,4\n")
     for name in ("none.csv", "bad.csv"):
         with pytest.raises(GemelError):

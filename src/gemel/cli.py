@@ -17,6 +17,7 @@ from gemel.commands_lab import lab
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
+    from gemel.core.values import Forecast, Frame
     from gemel.twin import Twin
 
 app = typer.Typer(
@@ -107,23 +108,29 @@ def forecast(
     file: Annotated[Path, typer.Argument(help="A twin file, or a CSV or Parquet table.", show_default=False)],
     horizon: Horizon = "24h",
     signal: Annotated[list[str] | None, typer.Option(help="Only these signals.")] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw it as a chart, after what was measured.")] = False,
     json: Json = False,
 ) -> None:
     """What comes next, with its uncertainty: of a twin, or of any table."""
-    from gemel.serve.terminal import print_forecast
+    from gemel.serve.terminal import print_charts, print_forecast
 
+    past, units = None, {}
     if file.suffix == ".toml":
         with _load(file) as twin:
             found = twin.forecast(horizon)
+            if plot:
+                past, units = _history_before(twin, found), {s.name: s.unit for s in twin.signals}
     else:
-        found = _table_forecast(file, horizon)
-    names = signal or list(found.signals)
-    for name in names:
+        past, found = _table_forecast(file, horizon)
+    for name in signal or ():
         found.of(name)
     if json:
         _print_json(found)
     else:
-        print_forecast(found, names)
+        if plot and past is not None:
+            print_charts(past, found, signal, units)
+        else:
+            print_forecast(found, signal or found.signals)
         _next(f"gemel history {file} --last 1d" if file.suffix == ".toml" else "make it a twin: see docs/start.md")
 
 
@@ -314,7 +321,18 @@ def _set_aside(twin: Twin) -> None:
     set_aside(held)
 
 
-def _table_forecast(file: Path, horizon: str) -> Any:
+def _history_before(twin: Twin, ahead: Forecast) -> Frame:
+    """What was measured before a forecast, in its steps, for as long as a chart shows."""
+    from gemel.core.units import spell
+    from gemel.serve.chart import reach
+
+    every = spell((int(ahead.time[-1]) - ahead.issued) // len(ahead))
+    names = [name for name in ahead.signals if name in twin.signals]
+    found: Frame = twin.history(names, spell(reach(ahead)), end=ahead.issued, every=every, native=False)
+    return found
+
+
+def _table_forecast(file: Path, horizon: str) -> tuple[Frame, Forecast]:
     from gemel.frames import forecast_file
 
     return forecast_file(file, int(horizon) if horizon.isdigit() else horizon)

@@ -96,15 +96,18 @@ def forecast(
     return _written(columns, table).to_native()
 
 
-def forecast_file(path: str | Path, horizon: int | str, levels: Sequence[float] = DECILES) -> Forecast:
-    """The forecast of every series of a CSV or Parquet file, all from the newest time in the file on."""
+def forecast_file(path: str | Path, horizon: int | str, levels: Sequence[float] = DECILES) -> tuple[Frame, Forecast]:
+    """Every series of a CSV or Parquet file up to the newest time in it, and the forecast from there on.
+
+    The rows of the history are `Steps.spacing` apart: a month counts as one of average length."""
     table = _read(_load(Path(path)))
     ends = [int(times[-1]) for times in table.times]
     newest = int(np.argmax(ends))
     steps, end = _grids(table, None)[newest], ends[newest]
     context = _gridded(table, range(len(ends)), steps, end)
     answer = _forecaster("foundation").forecast(context, _rows(horizon, steps, table), levels=levels)
-    return replace(answer, time=steps.ahead(end, len(answer)), issued=end)
+    past = replace(context, time=end + steps.spacing * np.arange(1 - len(context), 1, dtype=np.int64))
+    return past, replace(answer, time=steps.ahead(end, len(answer)), issued=end)
 
 
 def to_frame(value: Frame | Forecast, like: Any = None) -> Any:

@@ -68,6 +68,14 @@ class InputError(GemelError):
     """An argument of a call does not fit."""
 
 
+class NotFound(InputError):
+    """There is nothing of that name."""
+
+
+class Conflict(InputError):
+    """The call is right, but not as things stand now."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`", did you mean 'x'?"` for the nearest known word, or an empty string."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -50,12 +50,11 @@ class Loop:
         self.mode = mode
         self.watch: Callable[[Loop], Any] = watch or (lambda _: None)
         self.state = State()
-        self._newest = 0
-        self._open = len(sources)
+        self.batch: Batch | None = None  # the newest that was stored
+        self._newest, self._open = 0, len(sources)
         self._unrecorded: list[Any] = []
-        self._full = False
         self._dated = np.array([s.role != "known" for s in setting.signals], bool)  # a tariff of tomorrow is no clock
-        self._recorded = 0
+        self._full, self._recorded = False, 0
         self._tasks: asyncio.TaskGroup | None = None
         self.busy = asyncio.Lock()  # held by whoever uses the thinking parts: the turn, or somebody who asks
 
@@ -99,7 +98,7 @@ class Loop:
                     self.state.points += await self._keep(batch)
                     source.confirm(batch)
                     if len(batch):
-                        self._newest = max(self._newest, int(batch.time.max()))
+                        self._newest, self.batch = max(self._newest, int(batch.time.max())), batch
                     self.watch(self)
                     dated = self._dated[batch.signal]
                     await clock.heard(batch.signal[dated], batch.time[dated])

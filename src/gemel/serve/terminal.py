@@ -15,14 +15,19 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from gemel.core.clock import ticks
 from gemel.core.units import stamp
 from gemel.core.values import QUALITIES, Forecast, Frame
 from gemel.report import report
+from gemel.serve.chart import chart, legend
+from gemel.serve.scale import counted
 from gemel.twin import Twin
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+CHARTS = 8
+"""How many signals are drawn when none is named."""
 
 
 def run(twin: Twin, until: int | None, limit: float | None, quiet: bool) -> dict[str, Any]:
@@ -108,6 +113,12 @@ def spark(values: Sequence[float] | np.ndarray[Any, Any], width: int = 24) -> st
     return "".join(BLOCKS[min(int((v - low) / span * 7.999), 7)] if np.isfinite(v) else " " for v in held)
 
 
+def _tables() -> Console:
+    """Where tables go: in a pipe there is no screen to be cut to."""
+    console = Console()
+    return console if console.is_terminal else Console(width=240)
+
+
 def _mean(part: np.ndarray[Any, Any]) -> float:
     good = part[np.isfinite(part)]
     return float(good.mean()) if len(good) else float("nan")
@@ -115,7 +126,7 @@ def _mean(part: np.ndarray[Any, Any]) -> float:
 
 def print_report(found: Mapping[str, Any], *steps: str) -> None:
     """The report of a run."""
-    console = Console()
+    console = _tables()
     decisions = ", ".join(f"{n} {status}" for status, n in found["decisions"].items()) or "none"
     findings = ", ".join(f"{n} x {name}" for name, n in found["findings"].items()) or "none"
     console.print(
@@ -143,17 +154,34 @@ def print_report(found: Mapping[str, Any], *steps: str) -> None:
 
 def print_forecast(found: Forecast, names: Sequence[str]) -> None:
     """A forecast as sparklines and a table of a few instants."""
-    console = Console()
+    console = _tables()
     rows = np.unique(np.linspace(0, len(found) - 1, 9).astype(int))
+    steps = counted(found.issued)
     for name in names:
         middle = found.median(name)
         low, high = found.quantile(name, 0.1), found.quantile(name, 0.9)
-        table = Table(title=f"{name}  {spark(middle, 48)}  by {found.by}", title_justify="left")
-        for head in ("time (UTC)", "10 %", "median", "90 %"):
+        room = min(console.width, 80) - len(f"{name}    by {found.by}")
+        line = Text.assemble((name, "bold"), f"  {spark(middle, min(max(room, 8), 48))}  by {found.by}")
+        console.print(line, soft_wrap=True)
+        table = Table()
+        for head in ("step" if steps else "time (UTC)", "10 %", "median", "90 %"):
             table.add_column(head, justify="right")
         for i in rows:
-            table.add_row(stamp(int(found.time[i])), f"{low[i]:.4g}", f"{middle[i]:.4g}", f"{high[i]:.4g}")
+            when = str(found.time[i]) if steps else stamp(int(found.time[i]))
+            table.add_row(when, f"{low[i]:.4g}", f"{middle[i]:.4g}", f"{high[i]:.4g}")
         console.print(table)
+
+
+def print_charts(past: Frame, found: Forecast, names: Sequence[str] | None, units: Mapping[str, str]) -> None:
+    """A forecast as charts, each after the history before it: of these signals, else of the first `CHARTS`."""
+    console = Console()
+    colour = console.color_system is not None and not console.no_color
+    for name in names or found.signals[:CHARTS]:
+        drawn = chart(past, found, name, units.get(name, ""), width=console.width, colour=colour)
+        console.print(drawn, soft_wrap=True, end="\n\n")
+    console.print(legend(found.issued, colour))
+    if not names and len(found.signals) > CHARTS:
+        print(f"the first {CHARTS} of {len(found.signals)} signals; name others: --signal {found.signals[CHARTS]}")
 
 
 def print_adapted(card: Mapping[str, Any]) -> None:
@@ -165,7 +193,7 @@ def print_adapted(card: Mapping[str, Any]) -> None:
     for name, zero in scores["CRPS zero-shot"].items():
         head = scores["CRPS"][name]
         table.add_row(name, f"{zero:.4f}", f"{head:.4f}", f"{head / zero:.3f}" if zero else "-")
-    console = Console()
+    console = _tables()
     console.print(table)
     console.print(card["verdict"], highlight=False, soft_wrap=True)
 
@@ -180,7 +208,7 @@ def print_whatif(asis: Forecast, changed: Forecast, setpoints: Mapping[str, floa
         a, b = asis.median(name), changed.median(name)
         high_a, high_b = asis.quantile(name, 0.9).max(), changed.quantile(name, 0.9).max()
         table.add_row(name, spark(a), spark(b), f"{a[-1]:.4g}", f"{b[-1]:.4g}", f"{high_a:.4g}", f"{high_b:.4g}")
-    Console().print(table)
+    _tables().print(table)
 
 
 def print_history(frame: Frame) -> None:
@@ -201,7 +229,7 @@ def print_history(frame: Frame) -> None:
         counts = ", ".join(f"{int((there == q).sum())} {QUALITIES[q]}" for q in np.unique(there))
         numbers = (f"{v:.4g}" for v in (good.min(), good.mean(), good.max(), good[-1])) if len(good) else ("-",) * 4
         table.add_row(name, spark(column, 32), *numbers, counts or "missing")
-    Console().print(table)
+    _tables().print(table)
 
 
 def print_doctor(found: Mapping[str, Any]) -> None:
