@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from secrets import token_hex
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 
-from gemel.core.errors import InputError, nearest
+from gemel.core.errors import Conflict, InputError, NotFound, nearest
 from gemel.core.setting import Setting
-from gemel.core.units import duration, instant
-from gemel.core.values import LEVELS, Decision, Finding, Forecast, Frame, Signals
+from gemel.core.units import duration, instant, instant_id
+from gemel.core.values import LEVELS, Ack, Command, Decision, Finding, Forecast, Frame, Signals
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
 from gemel.loop.simulate import Simulator, ahead
@@ -35,8 +39,15 @@ class Owner(Protocol):
         """Its thinking parts."""
 
 
-OPEN = ("history", "forecast", "whatif", "findings", "decisions", "decide", "approve", "reject", "status")
-"""What may be asked through the socket."""
+READS = ("history", "latest", "forecasts", "findings", "decisions", "commands", "journal", "status")
+"""What only reads the store and the state, and so need not wait for the turn that is being taken."""
+OPEN = (*READS, "forecast", "whatif", "decide", "propose", "approve", "reject")
+"""What may be asked from outside."""
+KINDS = ("belief", "forecast", "finding", "decision", "ack", "event")
+"""What a journal is read for."""
+READERS = 2
+FURTHEST = 20_000
+"""Steps that a forecast or a what-if may have."""
 
 
 class Desk:
@@ -45,7 +56,11 @@ class Desk:
     def __init__(self, twin: Owner) -> None:
         self.twin = twin
         self.loop: Loop | None = None
+        self.told: Callable[[Decision], Any] = lambda _: None
+        """Called with every decision that a person has made or changed."""
         self._own: Loop | None = None
+        self._bringing, self._busy = Lock(), asyncio.Lock()
+        self._threads = ThreadPoolExecutor(READERS, "desk")  # its own: readers never keep a turn waiting for a thread
 
     async def answer(self, method: str, arguments: Mapping[str, Any]) -> Any:
         """A question by name; only those of `OPEN`."""
@@ -54,8 +69,11 @@ class Desk:
         question = getattr(self, method)
         if asyncio.iscoroutinefunction(question):
             return await question(**arguments)
-        async with self._running().busy:  # between two turns, and telemetry goes on coming in
-            return await asyncio.to_thread(question, **arguments)
+        asked = partial(self._threads.submit, partial(question, **arguments))
+        if method in READS:
+            return await asyncio.wrap_future(asked())
+        async with self.loop.busy if self.loop else self._busy:  # between two turns, and telemetry goes on coming in
+            return await asyncio.wrap_future(asked())
 
     def history(
         self,
@@ -76,16 +94,29 @@ class Desk:
             begin = self._oldest(names, stop)
         return self.twin.store.window(names, begin, stop, every=duration(every) if every else None)
 
+    def latest(self, signals: Sequence[str] | None = None) -> list[Frame]:
+        """The newest usable value of each signal with its own stamp: a frame of one row a signal."""
+        names = signals or self.twin.signals.names
+        for name in names:
+            self.twin.signals.place(name)
+        return [self.twin.store.latest([name]) for name in names]
+
+    def forecasts(self) -> list[Forecast]:
+        """What the last turns foresaw: the forecaster's answer, then the simulator's."""
+        return list(self._thinking().state.forecasts)
+
     def forecast(self, horizon: str | None = None) -> Forecast:
         """A fresh forecast from the newest telemetry; the running twin's memory is not touched."""
         stages = self._thinking().stages
         if stages.forecaster is None:
-            raise InputError(f"twin '{self.twin.name}' has no forecaster", 'add forecaster = { kind = "pool" }')
-        side = stages.aside(stages.setting.horizon if horizon is None else duration(horizon))
+            raise Conflict(f"twin '{self.twin.name}' has no forecaster", 'add forecaster = { kind = "pool" }')
+        span = stages.setting.horizon if horizon is None else duration(horizon)
+        _ahead(span, stages.forecaster.step or stages.setting.every)
+        side = stages.aside(span)
         found = side.forecast(self._situation())
         side.close()
         if not found:
-            raise InputError("; ".join(side.attempts.trouble) or "the forecaster had no answer")
+            raise Conflict("; ".join(side.attempts.trouble) or "the forecaster had no answer", "has it telemetry yet?")
         return found[0]
 
     def whatif(
@@ -96,7 +127,7 @@ class Desk:
         simulator = self.twin.simulator
         situation = self._situation() if simulator else None
         if simulator is None or situation is None or situation.belief is None:
-            raise InputError(
+            raise Conflict(
                 f"twin '{self.twin.name}' has no belief to start from",
                 "it needs a simulator, an estimator and telemetry",
             )
@@ -108,7 +139,7 @@ class Desk:
                 )
         setting = self._thinking().setting
         step = setting.every
-        steps = max((duration(horizon) if horizon else setting.horizon) // step, 1)
+        steps = _ahead(duration(horizon) if horizon else setting.horizon, step)
         belief = situation.belief
         times = belief.time + step * np.arange(1, steps + 1, dtype=np.int64)
         asis, changed = (
@@ -119,8 +150,8 @@ class Desk:
 
     def findings(self, all: bool = False) -> list[Finding]:
         """Open findings, or all there ever were."""
-        if not all and self.loop:
-            return list(self.loop.state.findings)
+        if not all and (loop := self.loop):
+            return list(loop.state.findings)
         found: list[Finding] = self.twin.store.read("finding")
         return found if all else [f for f in found if f.open]
 
@@ -129,13 +160,51 @@ class Desk:
         found: list[Decision] = self.twin.store.read("decision", last=last)
         return found
 
+    def commands(self, last: int = 20) -> list[tuple[Command, Ack | None]]:
+        """The commands of the newest decisions, oldest first, each with what came of it."""
+        sent = [c for d in self.decisions(last) if d.status in ("sent", "approved") for c in d.commands]
+        acks = {ack.command: ack for ack in self.twin.store.read("ack", last=10 * last + 100)}
+        return [(c, acks.get(c.id)) for c in sent]
+
+    def journal(
+        self, kind: str, start: str | int | None = None, end: str | int | None = None, last: int | None = 100
+    ) -> list[Any]:
+        """The newest entries of a kind (`KINDS`) between two times, oldest first."""
+        if kind not in KINDS:
+            raise InputError(f"the journal has no '{kind}'{nearest(kind, KINDS)}", f"it has: {', '.join(KINDS)}")
+        begin, stop = (None if t is None else instant(t) for t in (start, end))
+        found: list[Any] = self.twin.store.read(kind, begin, stop, last)
+        return found
+
     def decide(self) -> Decision:
         """What the policy would do now."""
         stages = self._thinking().stages
         if stages.policy is None:
-            raise InputError(f"twin '{self.twin.name}' has no policy", 'add policy = { kind = "shooting", ... }')
+            raise Conflict(f"twin '{self.twin.name}' has no policy", 'add policy = { kind = "shooting", ... }')
         situation = self._situation()
         return allowed(stages.policy.part.decide(situation), situation)
+
+    async def propose(
+        self, setpoints: Mapping[str, float], reason: str = "", valid: str = "1h", dry: bool = False
+    ) -> Decision:
+        """A decision of somebody else, for a person to approve or reject within `valid`. What the guard refuses is a
+        line in it; `dry` shows it without keeping it."""
+        loop = self._running()
+        now = max(loop.setting.clock.now(), loop.state.now)
+        if now <= 0:
+            raise Conflict(f"twin '{self.twin.name}' has not taken a turn yet", "wait for its telemetry")
+        id = f"proposal-{instant_id(now)}-{token_hex(4)}"
+        void = now + duration(valid)
+        commands = tuple(Command(f"{id}-{name}", name, float(value), void) for name, value in setpoints.items())
+        decision = allowed(Decision(id, now, commands, reason=reason), loop.situation(now))
+        if not decision.commands:
+            decision = replace(decision, status="rejected")
+        elif loop.mode == "observe":
+            decision = replace(decision, status="observed")
+        if not dry:
+            await loop.note(decision)
+            self.told(decision)
+        return decision
 
     async def approve(self, id: str) -> Decision:
         """Send a proposal after all, if it is still allowed now."""
@@ -144,9 +213,11 @@ class Desk:
         if any(c.expires <= now for c in decision.commands):
             expired = replace(decision, status="expired")
             await loop.note(expired)
+            self.told(expired)
             return expired
         sent = replace(allowed(decision, loop.situation(now)), status="sent")
         self.twin.store.record(sent)  # from here on nobody else can approve or reject it
+        self.told(sent)
         await loop.send(sent)
         return sent
 
@@ -155,6 +226,7 @@ class Desk:
         loop = self._running()
         rejected = replace(self._proposed(id), status="rejected")
         self.twin.store.record(rejected)
+        self.told(rejected)
         await loop.note()
         return rejected
 
@@ -189,37 +261,47 @@ class Desk:
         dated = [s.name for s in self.twin.signals if s.role != "known"]  # a tariff of tomorrow is not news
         found = self.twin.store.latest(dated or self.twin.signals.names)
         if not len(found) or not found.time[0]:
-            raise InputError(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
+            raise Conflict(f"twin '{self.twin.name}' has no history yet", "run it: gemel run FILE")
         return int(found.time[0])
 
     def _proposed(self, id: str) -> Decision:
         found = [d for d in self.decisions(last=1000) if d.id == id]
         if not found:
-            raise InputError(f"there is no decision '{id}'", "see the open ones with twin.decisions()")
+            raise NotFound(f"there is no decision '{id}'", "see the open ones with twin.decisions()")
         if found[-1].status != "proposed":
-            raise InputError(f"decision '{id}' is {found[-1].status}, not open for approval")
+            raise Conflict(f"decision '{id}' is {found[-1].status}, not open for approval")
         return found[-1]
 
     def close(self) -> None:
         """End what was brought up only to answer."""
+        self._threads.shutdown(wait=False)
         if self._own:
             self._own.stages.close()
 
     def _running(self) -> Loop:
         if self.loop is None:
-            raise InputError(
+            raise Conflict(
                 f"twin '{self.twin.name}' is not running, so nothing can be sent", "start it: gemel run FILE"
             )
         return self.loop
 
     def _thinking(self) -> Loop:
         """The running loop, or one brought up from the store that never runs."""
-        if self.loop:
-            return self.loop
-        if self._own is None:
-            self._own = Loop(self.twin.setting(), {}, self.twin.stages(), self.twin.mode)
-            self._own.resume()
-        return self._own
+        if loop := self.loop:
+            return loop
+        with self._bringing:
+            if self._own is None:
+                own = Loop(self.twin.setting(), {}, self.twin.stages(), self.twin.mode)
+                own.resume()
+                self._own = own
+            return self._own
 
     def _situation(self) -> Any:
         return self._thinking().situation(self._newest())
+
+
+def _ahead(span: int, step: int) -> int:
+    """How many steps a look ahead has."""
+    if (steps := max(span // step, 1)) > FURTHEST:
+        raise InputError(f"{steps:,} steps ahead are too many", f"the twin looks {FURTHEST:,} steps ahead at most")
+    return steps

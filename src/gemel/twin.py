@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from gemel import attach
 from gemel.core.artifact import Artifact, Shelf
 from gemel.core.clock import Data, Virtual, Wall
-from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.errors import ConfigError, Conflict, GemelError, nearest
 from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import SECOND, duration, instant
-from gemel.core.values import Asset, Decision, Finding, Forecast, Frame, Signal, Signals
+from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
 from gemel.desk import Desk
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
@@ -102,6 +102,11 @@ class Twin:
         frame = self._ask("history", signals=signals, last=last, start=start, end=end, every=every)
         return _native(frame) if native else frame
 
+    def latest(self, signals: Sequence[str] | None = None) -> dict[str, tuple[int, float]]:
+        """The newest usable value of each signal with its time; (0, NaN) for one never heard."""
+        rows = [(f.signals[0], int(f.time[0]), float(f.values[0, 0])) for f in self._ask("latest", signals=signals)]
+        return {name: (time if value == value else 0, value) for name, time, value in rows}
+
     def forecast(self, horizon: str | None = None) -> Forecast:
         """What comes next, from the newest telemetry on."""
         return self._ask("forecast", horizon=horizon)
@@ -109,6 +114,10 @@ class Twin:
     def whatif(self, horizon: str | None = None, **setpoints: float) -> tuple[Forecast, Forecast]:
         """The simulator's outputs as things stand, and with `setpoints` held from now on."""
         return self._ask("whatif", horizon=horizon, setpoints=setpoints)
+
+    def forecasts(self) -> list[Forecast]:
+        """What the last turns foresaw: the forecaster's answer, then the simulator's."""
+        return list(self._ask("forecasts"))
 
     def findings(self, *, all: bool = False) -> list[Finding]:
         """What is wrong now; `all=True` also what was."""
@@ -118,9 +127,24 @@ class Twin:
         """The newest decisions, oldest first."""
         return list(self._ask("decisions", last=last))
 
+    def commands(self, last: int = 20) -> list[tuple[Command, Ack | None]]:
+        """The commands of the newest decisions, oldest first, each with what came of it."""
+        return list(self._ask("commands", last=last))
+
+    def journal(
+        self, kind: str, *, start: str | int | None = None, end: str | int | None = None, last: int | None = 100
+    ) -> list[Any]:
+        """The newest beliefs, forecasts, findings, decisions, acks or events (`kind` in the singular), oldest first."""
+        return list(self._ask("journal", kind=kind, start=start, end=end, last=last))
+
     def decide(self) -> Decision:
         """What the policy would do now. Nothing is sent."""
         return self._ask("decide")
+
+    def propose(self, reason: str = "", *, valid: str = "1h", dry: bool = False, **setpoints: float) -> Decision:
+        """Propose setpoints for a person to approve within `valid`; the twin must be running. `dry` only shows what
+        would come of it."""
+        return self._ask("propose", setpoints=setpoints, reason=reason, valid=valid, dry=dry)
 
     def approve(self, id: str) -> Decision:
         """Send a proposed decision; the twin must be running. It is checked again first."""
@@ -171,8 +195,7 @@ class Twin:
 
     async def live(self, until: str | int | None = None, watch: Any = None) -> None:
         """The same inside an event loop; a cancelled one ends cleanly."""
-        desk = self.open()._desk
-        assert desk is not None
+        desk = self.desk
         try:
             self.loop = desk.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
             async with attach.serve(self.socket, desk.answer):
@@ -188,6 +211,13 @@ class Twin:
             self.store.open(self.signals)
             self._desk = Desk(self)
         return self
+
+    @property
+    def desk(self) -> Desk:
+        """Who answers questions about it in this process; opens the store."""
+        desk = self.open()._desk
+        assert desk is not None
+        return desk
 
     def close(self) -> None:
         """Close the store."""
@@ -240,10 +270,9 @@ class Twin:
     def _ask(self, method: str, **named: Any) -> Any:
         if (self._desk is None or self.loop) and self.socket and attach.listening(self.socket):
             return attach.call(self.socket, method, named)
-        desk = self.open()._desk
-        assert desk is not None
+        desk = self.desk
         if asyncio.iscoroutinefunction(getattr(desk, method)):
-            raise InputError(f"twin '{self.name}' is not running, so nothing can be sent", "start it: gemel run FILE")
+            raise Conflict(f"twin '{self.name}' is not running, so nothing can be sent", "start it: gemel run FILE")
         return getattr(desk, method)(**named)
 
     def _check(self) -> None:

@@ -40,6 +40,14 @@ class Trouble(NamedTuple):
     text: str
 
 
+class Heading(NamedTuple):
+    """What the first line of a file says."""
+
+    names: list[str]
+    separator: str = ","
+    encoding: str = "utf8"
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some rows of a file, in their order."""
@@ -67,9 +75,7 @@ class Table:
 
     def __init__(self, path: Path, time: str = "", layout: str = "", zone: str = "UTC") -> None:
         self.path = path
-        self._separator = ","
-        self._encoding = "utf8"
-        self.names = self._head()
+        self.names, self._separator, self._encoding = heading(path)
         self._zone = zone
         Stamps(zone)  # an unknown zone is said now
         self.time = time or self._one_of(TIMES)
@@ -112,7 +118,7 @@ class Table:
             return "skip"
 
         try:
-            if self._parquet:
+            if _is_parquet(self.path):
                 with parquet.ParquetFile(self.path) as file:
                     for batch in file.iter_batches(65_536, columns=columns, use_threads=False):
                         yield pa.record_batch([_plain(column) for column in batch.select(columns)], columns)
@@ -131,41 +137,41 @@ class Table:
                 "the file is damaged, or still being written: fetch it again",
             ) from error
 
-    @property
-    def _parquet(self) -> bool:
-        return self.path.suffix in (".parquet", ".pq")
-
-    def _head(self) -> list[str]:
-        """The names of the columns; also finds the separator and the encoding of a CSV file."""
-        if not self.path.is_file():
-            hint = (
-                "`gemel fetch ett` fetches it" if "ETT" in self.path.name else "relative paths start at the twin file"
-            )
-            raise ConfigError([f"there is no file {self.path}"], hint)
-        try:
-            if self._parquet:
-                return list(parquet.read_schema(self.path).names)
-            with pa.input_stream(self.path, compression="detect") as file:
-                head = file.read(1 << 18)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ConfigError([f"{self.path.name} cannot be read: {str(error).splitlines()[0]}"]) from error
-        if not head.strip():
-            raise ConfigError([f"{self.path.name} is empty"])
-        try:
-            line = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig").splitlines()[0]
-        except UnicodeDecodeError:
-            self._encoding = "latin-1"  # degree signs from an old logger
-            line = head.decode("latin-1").splitlines()[0]
-        self._separator = max(",;\t|", key=line.count)
-        names = next(text.reader([line], delimiter=self._separator))
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError([f"{self.path.name}: column '{name}' is there twice" for name in twice])
-        return names
-
     def _one_of(self, words: Sequence[str]) -> str:
         lower = {name.strip().lower(): name for name in reversed(self.names)}
         return next((lower[word] for word in words if word in lower), "")
+
+
+def heading(path: Path) -> Heading:
+    """The names of the columns of a file; also the separator and the encoding of a CSV file."""
+    if not path.is_file():
+        hint = "`gemel fetch ett` fetches it" if "ETT" in path.name else "relative paths start at the twin file"
+        raise ConfigError([f"there is no file {path}"], hint)
+    try:
+        if _is_parquet(path):
+            return Heading(list(parquet.read_schema(path).names))
+        with pa.input_stream(path, compression="detect") as file:
+            head = file.read(1 << 18)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ConfigError([f"{path.name} cannot be read: {str(error).splitlines()[0]}"]) from error
+    if not head.strip():
+        raise ConfigError([f"{path.name} is empty"])
+    encoding = "utf8"
+    try:
+        line = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig").splitlines()[0]
+    except UnicodeDecodeError:
+        encoding = "latin-1"  # degree signs from an old logger
+        line = head.decode(encoding).splitlines()[0]
+    separator = max(",;\t|", key=line.count)
+    names = next(text.reader([line], delimiter=separator))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError([f"{path.name}: column '{name}' is there twice" for name in twice])
+    return Heading(names, separator, encoding)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix in (".parquet", ".pq")
 
 
 def _plain(column: pa.Array) -> pa.Array:

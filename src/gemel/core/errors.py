@@ -9,6 +9,8 @@ GemelError                 has a message (what, which one) and a hint (the next 
 │   └── StoreFull          the disk is full; nothing acknowledged before is lost
 ├── PartError              a part (forecaster, policy, ...) raised, or was late
 └── InputError             an argument of a call: an unknown signal, a horizon of zero
+    ├── NotFound           it names something there is not: a twin, a decision, a version
+    └── Conflict           it does not fit how things stand: no history yet, decided already
 ```
 
 Bad telemetry is not here: it is a point with bad quality. A refused command is not here: it is a line in the

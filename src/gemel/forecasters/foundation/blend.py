@@ -15,10 +15,11 @@ from functools import partial
 
 import numpy as np
 
-from gemel.core.values import DECILES, Bools, Floats
+from gemel.core.values import DECILES, Bools, Floats, Frame
 from gemel.forecasters.context import DAY, detect, filled, scores
 from gemel.forecasters.foundation.ask import Ask, Reach, Way, quantiles
 from gemel.forecasters.score import pinball
+from gemel.forecasters.seasonal_naive import SeasonalNaive
 
 RATES = (2, 4, 8)
 ENOUGH = 256  # points a history must have at a slower rate
@@ -27,6 +28,7 @@ NO_CALENDAR = 2 * DAY  # spacing that fits no calendar: only autocorrelation tel
 ORIGINS = 2
 SHARPNESS = 8.0  # a view with twice the loss weighs 2 ** -8 of the better one
 FAVOUR = 1.1  # a slower rate must be so much better in the rehearsal to weigh as much as the rate of the data
+DOUBT = 1.5  # and a mere repetition of the last season so much
 
 View = Callable[[Sequence[Floats], int], Floats]
 """`view(contexts, horizon)`: deciles [b, h, q]; NaN for a series it has nothing to say about."""
@@ -64,9 +66,11 @@ def blended(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach:
         lengths = sorted({min(patches, int(size)) for patches in way.patches}, reverse=True)
         ways = [(replace(way, patches=(t,)), 1) for t in lengths] + [(way, rate) for rate in RATES]
         views: list[View] = [partial(slower, ask, way=w, reach=reach, rate=r) for w, r in ways]
+        views.append(repeated)
         answers = np.stack([view(alike, horizon) for view in views])  # [k, b, h, q]
         loss = rehearsed(views, alike, int(n))
-        loss[len(lengths) :] *= FAVOUR
+        loss[len(lengths) : -1] *= FAVOUR
+        loss[-1] *= DOUBT
         there: Bools = np.asarray(np.isfinite(answers).all(axis=(2, 3)))
         share = shares(loss) * there
         share /= np.maximum(share.sum(axis=0), 1e-300)
@@ -115,6 +119,17 @@ def slower(ask: Ask, contexts: Sequence[Floats], horizon: int, *, way: Way, reac
         for i, c, mean, fan in zip(places, fine, means, found, strict=True):
             if np.isfinite(mean).any():
                 out[i] = _finer(c, mean, fan, rate)[:horizon]
+    return out
+
+
+def repeated(contexts: Sequence[Floats], horizon: int) -> Floats:
+    """The seasonal naive: right to the last digit where a machine's cycle is, which no network is."""
+    out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
+    for row, c in zip(out, contexts, strict=True):
+        y = c[-PERIODS:, None]
+        if np.isfinite(y).any():
+            frame = Frame(NO_CALENDAR * np.arange(len(y), dtype=np.int64), y, np.zeros(y.shape, np.uint8), ("y",))
+            row[:] = SeasonalNaive().forecast(frame, horizon).values[0]
     return out
 
 

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gemel.core.artifact import Artifact, digest, read
 from gemel.core.errors import PartError
 from gemel.core.values import Float32s, Times
@@ -44,13 +46,28 @@ class Graph:
         self.reach = Reach(max(mixture["lengths"]), int(mixture["hidden"]), patch)
 
     def __call__(self, values: Float32s, seen: Float32s, at: Times) -> Float32s:
-        levels: Float32s = self._session.run(["levels"], {"values": values, "seen": seen, "at": at})[0]
+        given = {"values": _fours(values), "seen": _fours(seen), "at": at}
+        levels: Float32s = self._session.run(["levels"], given)[0]
         return levels
 
     def features(self, values: Float32s, seen: Float32s, at: Times) -> tuple[Float32s, Float32s]:
         """Also what the network thinks before it answers: levels, and features [b, 1, n, d]."""
         levels, features = self._session.run(["levels", "features"], {"values": values, "seen": seen, "at": at})
         return levels, features
+
+
+def _fours(x: Float32s) -> Float32s:
+    """x [b, 1, t, p] with empty patches at the end, which a causal network does not look at, up to a multiple of four.
+
+    The kernels multiply four rows at a time, and round the one to three that are left over differently: without this
+    the last digit of a series' answer would depend on how many others are asked with it.
+    """
+    t = x.shape[2]
+    if t % 4 == 0:
+        return x
+    out = np.zeros((*x.shape[:2], t + -t % 4, x.shape[3]), np.float32)
+    out[:, :, :t] = x
+    return out
 
 
 @lru_cache(maxsize=4)  # a session is some ten megabytes and safe to share: twins of one process have one

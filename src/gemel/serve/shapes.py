@@ -1,0 +1,124 @@
+"""How the engine's values look outside: plain JSON, tables of Arrow and CSV.
+
+Times are whole nanoseconds, UTC. What is not a number (NaN) is null. Grids are lists a signal, not a row a time.
+"""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gemel.core.errors import InputError
+from gemel.core.values import Belief, Floats, Forecast, Frame
+
+DIGITS = 6
+"""Of a forecast: nobody knows more of what is to come."""
+
+
+def encoded(value: Any) -> bytes:
+    """JSON; the engine's values as objects, arrays as lists."""
+    return msgspec.json.encode(value, enc_hook=_plain)
+
+
+def shaped(value: Any) -> Any:
+    """The value with its large arrays laid out for readers."""
+    if isinstance(value, Frame):
+        return {
+            "signals": value.signals,
+            "time": value.time.tolist(),
+            "values": value.values.T.tolist(),  # [s][t]
+            "quality": value.quality.T.tolist(),
+        }
+    if isinstance(value, Forecast):
+        return {
+            "id": value.id,
+            "by": value.by,
+            "issued": value.issued,
+            "signals": value.signals,
+            "levels": value.levels,
+            "time": value.time.tolist(),
+            "values": _rounded(value.values),  # [s][q][h]
+            "because": value.because,
+        }
+    if isinstance(value, Belief):
+        return {"id": value.id, "time": value.time, "mean": value.mean(), "spread": value.spread()}
+    if isinstance(value, list | tuple):
+        return [shaped(v) for v in value]
+    return value
+
+
+def latest(frames: list[Frame]) -> dict[str, Any]:
+    """The newest value of each signal, in columns; a signal never heard has null for time and value."""
+    values = [float(f.values[0, 0]) for f in frames]
+    return {
+        "signals": [f.signals[0] for f in frames],
+        "time": [int(f.time[0]) if math.isfinite(v) else None for f, v in zip(frames, values, strict=True)],
+        "value": values,
+        "quality": [int(f.quality[0, 0]) for f in frames],
+    }
+
+
+def table(frame: Frame) -> Any:
+    """An Arrow table: `time`, a column a signal, and its quality codes in `NAME quality`."""
+    import pyarrow as pa
+
+    found = frame.to_arrow()
+    for i, name in enumerate(frame.signals):
+        found = found.append_column(f"{name} quality", pa.array(frame.quality[:, i]))
+    return found
+
+
+def framed(table: Any) -> Frame:
+    """The frame that such a table was made of."""
+    names = tuple(n for n in table.column_names[1:] if f"{n} quality" in table.column_names)
+    if table.column_names[:1] != ["time"] or 2 * len(names) + 1 != table.num_columns:
+        raise InputError(f"this is no table of a history: {', '.join(table.column_names)}")
+    columns = [table.column(n).to_numpy() for n in names]
+    codes = [table.column(f"{n} quality").to_numpy() for n in names]
+    time = table.column("time").cast("int64").to_numpy()
+    shape = (len(time), len(names))
+    return Frame(
+        time,
+        np.stack(columns, axis=1).astype(np.float64) if names else np.zeros(shape),
+        np.stack(codes, axis=1).astype(np.uint8) if names else np.zeros(shape, np.uint8),
+        names,
+    )
+
+
+def arrow(frame: Frame) -> bytes:
+    """`table` as an Arrow IPC stream."""
+    import pyarrow as pa
+
+    found = table(frame)
+    sink = BytesIO()
+    with pa.ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found)
+    return sink.getvalue()
+
+
+def csv(frame: Frame) -> bytes:
+    """`time` and a column a signal; an empty cell is missing."""
+    from pyarrow import csv as written
+
+    sink = BytesIO()
+    written.write_csv(frame.to_arrow(), sink)
+    return sink.getvalue()
+
+
+def _rounded(values: Any) -> list[Any]:
+    """Quantiles [s, h, q] as [s][q][h], with as many digits as a person could use."""
+    held: Floats = np.swapaxes(values, 1, 2).astype(np.float64)
+    most = float(np.nanmax(np.abs(held), initial=0.0, where=np.isfinite(held)))
+    return np.round(held, max(DIGITS - 1 - math.floor(math.log10(most)), 0) if most > 0 else 0).tolist()
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, np.ndarray):
+        return thing.tolist()
+    if isinstance(thing, np.generic):
+        return thing.item()
+    raise NotImplementedError(f"a {type(thing).__name__} has no shape in JSON")
