@@ -9,7 +9,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from gemel.connectors.line import VERSIONS
 from gemel.connectors.payload import Message
@@ -63,60 +65,66 @@ def listen(where: Spot, seconds: float, progress: Callable[..., None] = lambda *
     """Everything said in `seconds`, in its order. `progress` is called with (done, total, text).
 
     Raises `ConnectorError` when the broker cannot be reached or refuses."""
-    try:
-        return _listened(where, seconds, "5", progress)
-    except _Old:
-        return _listened(where, seconds, "3.1.1", progress)
+    refused = ""
+    for version in ("5", "3.1.1"):  # some brokers only know the older one
+        ear = _Ear(where, version)
+        ear.hear(seconds, progress)
+        if ear.since is not None and not ear.refused:
+            return Heard(ear.messages, version)
+        refused = ear.refused or refused or "no answer"
+    raise ConnectorError(f"{where.broker} refuses: {refused}", f"a user: mqtt://user@host, password in {PASSWORD}")
 
 
-class _Old(Exception):
-    """The broker speaks MQTT 3.1.1 only."""
+class _Ear:
+    """One connection that only listens. `since`: when the broker let it in; `refused`: why it did not."""
 
+    def __init__(self, where: Spot, version: str) -> None:
+        self._where = where
+        self.messages: list[Message] = []
+        self.since: float | None = None
+        self.refused = ""
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=VERSIONS[version], reconnect_on_failure=False)
+        client.connect_timeout = _PATIENCE_S
+        if where.user:
+            client.username_pw_set(where.user, os.environ.get(PASSWORD))
+        if where.broker.startswith("mqtts:"):
+            client.tls_set()
+        client.on_connect, client.on_subscribe, client.on_message = self._connected, self._subscribed, self._said
+        self._client = client
 
-def _listened(where: Spot, seconds: float, version: str, progress: Callable[..., None]) -> Heard:
-    split, messages, state = urlsplit(where.broker), list[Message](), {"refused": "", "up": False}
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=VERSIONS[version], reconnect_on_failure=False)
-    client.connect_timeout = _PATIENCE_S
-    if where.user:
-        client.username_pw_set(where.user, os.environ.get(PASSWORD))
-    if split.scheme == "mqtts":
-        client.tls_set()
+    def hear(self, seconds: float, progress: Callable[..., None]) -> None:
+        """Until `seconds` after it was let in, or the connection ends."""
+        split = urlsplit(self._where.broker)
+        try:
+            self._client.connect(split.hostname or "", split.port or 1883)
+        except OSError as error:
+            raise ConnectorError(
+                f"no broker answers at {self._where.broker}: {error}",
+                "check host and port, or start one: mosquitto -p 1883",
+            ) from None
+        patience = ticks() + _PATIENCE_S
+        while ticks() < (patience if self.since is None else self.since + seconds) and not self.refused:
+            if self._client.loop(timeout=0.1) != paho.MQTT_ERR_SUCCESS:
+                break
+            done = 0.0 if self.since is None else ticks() - self.since
+            progress(done, seconds, f"{len(self.messages)} messages")
+        self._client.disconnect()
+        self._client.loop(timeout=0.1)
 
-    def connected(_c: object, _u: object, _f: object, reason: object, _p: object = None) -> None:
-        state["refused"] = str(reason) if getattr(reason, "is_failure", False) else ""
-        state["up"] = not state["refused"]
-        if state["up"]:
-            client.subscribe(where.filter, 0)
+    def _connected(
+        self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.refused = str(reason)
+        elif self.since is None:
+            self.since = ticks()
+            client.subscribe(self._where.filter, 0)
 
-    def subscribed(_c: object, _u: object, _m: object, reasons: list[object], _p: object = None) -> None:
-        state["refused"] = "".join(str(r) for r in reasons if getattr(r, "is_failure", False))
+    def _subscribed(
+        self, client: paho.Client, userdata: object, mid: int, reasons: list[ReasonCode], _: Properties | None
+    ) -> None:
+        self.refused = ", ".join(str(reason) for reason in reasons if reason.is_failure)
 
-    def said(_c: object, _u: object, message: paho.MQTTMessage) -> None:
-        if len(messages) < _MOST:
-            messages.append(Message(message.topic, message.payload, Wall().now(), message.retain))
-
-    client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, said
-    try:
-        client.connect(split.hostname or "", split.port or 1883)
-    except OSError as error:
-        raise ConnectorError(
-            f"no broker answers at {where.broker}: {error}", "check host and port, or start one: mosquitto -p 1883"
-        ) from None
-    began = ticks()
-    end = began + _PATIENCE_S
-    while ticks() < end:
-        broken = client.loop(timeout=0.1) != paho.MQTT_ERR_SUCCESS
-        if state["refused"] or broken:
-            break
-        if state["up"] is True:
-            state["up"], began = "told", ticks()
-            end = began + seconds
-        progress(ticks() - began, seconds, f"{len(messages)} messages")
-    client.disconnect()
-    client.loop(timeout=0.1)
-    if not state["up"] and version == "5" and client.protocol == MQTTProtocolVersion.MQTTv5:
-        raise _Old
-    if state["refused"] or not state["up"]:
-        reason = state["refused"] or "no answer"
-        raise ConnectorError(f"{where.broker} refuses: {reason}", f"a user: mqtt://user@host, password in {PASSWORD}")
-    return Heard(messages, version)
+    def _said(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
+        if len(self.messages) < _MOST:
+            self.messages.append(Message(message.topic, message.payload, Wall().now(), message.retain))

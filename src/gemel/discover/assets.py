@@ -3,63 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from gemel.discover.guess import Guess
 from gemel.discover.quantities import quantity_of
 from gemel.discover.series import Series
-from gemel.discover.words import clean, words
+from gemel.discover.words import clean, vocabulary, words
 
-_PLAIN = frozenset("row rows data telemetry tele state status value values sensors sensor measurement measurements set cmd "
-                   "command result raw json out".split())  # fmt: skip
-_EQUIPMENT = frozenset("boiler kessel pump pumpe motor fan luefter chiller ahu rtu vav tank tower compressor turbine transformer "
-                       "trafo inverter line machine reactor engine meter pv battery grid station furnace ofen robot unit zone "
-                       "room building site cell stack well plc heater exchanger conveyor mill kiln dryer evaporator condenser "
-                       "guolu shuibeng fengji bianyaqi".split())  # fmt: skip
+_PLAIN = vocabulary("""
+    row rows data telemetry tele state status value values sensors sensor measurement measurements set cmd command
+    result raw json out
+""")
+_EQUIPMENT = vocabulary("""
+    boiler kessel pump pumpe motor fan luefter chiller ahu rtu vav tank tower compressor turbine transformer trafo
+    inverter line machine reactor engine meter pv battery grid station furnace ofen robot unit zone room building
+    site cell stack well plc heater exchanger conveyor mill kiln dryer evaporator condenser guolu shuibeng fengji
+    bianyaqi
+""")
 _CUT = re.compile(r"[\s_.:/|\-]+")
 
 
 def asset_of(series: Sequence[Series]) -> list[Guess]:
     """An asset id for each series, "" where there is none."""
     if any(s.levels for s in series):
-        return [_of_topic(s) for s in series]
+        every = [[level for level in s.levels if level.lower() not in _PLAIN] for s in series]
+        held = [levels for levels in every if levels]
+        common = [len(set(at)) == 1 for at in zip(*held, strict=False)][:-1]  # an id keeps one level at least
+        shared = [*common, False].index(False)
+        return [_of_topic(levels[shared:]) for levels in every]
     return _of_names([s.label for s in series])
 
 
-def _of_topic(series: Series) -> Guess:
-    levels = [level for level in series.levels if level.lower() not in _PLAIN]
+def _of_topic(levels: Sequence[str]) -> Guess:
     name = "_".join(filter(None, (clean(level) for level in levels)))
     return Guess(name, 0.8, f"topic level '{levels[-1]}'") if name else Guess("", 0.5, "")
 
 
 def _of_names(labels: Sequence[str]) -> list[Guess]:
-    """A prefix is an asset when it has two signals or more, and names equipment or shares its signals' names with
-    another prefix."""
-    cuts = [[m.span() for m in _CUT.finditer(label)] for label in labels]
-    below: dict[str, set[str]] = defaultdict(set)  # prefix -> what stands behind it
-    for label, places in zip(labels, cuts, strict=True):
-        for start, end in places:
-            if start and end < len(label):
-                below[label[:start]].add(label[end:].lower())
-    shared: dict[str, int] = defaultdict(int)
-    for rests in below.values():
-        for rest in rests:
-            shared[rest] += 1
-    chosen: list[Guess] = []
-    for label, places in zip(labels, cuts, strict=True):
+    """What stands before a cut in a name is an asset when it has two signals or more, and is called like equipment, or
+    several such beginnings have signals that are called alike."""
+    below: dict[str, set[str]] = defaultdict(set)  # beginning -> what stands behind it
+    cuts: list[list[tuple[str, str, bool]]] = []  # beginning, rest, whether / . : | cut them
+    for label in labels:
+        found = [
+            (label[: m.start()], label[m.end() :].lower(), bool(set(m[0]) & set("/.:|"))) for m in _CUT.finditer(label)
+        ]
+        cuts.append([cut for cut in found if cut[0] and cut[1]])
+        for beginning, rest, _ in cuts[-1]:
+            below[beginning].add(rest)
+    alike = Counter(rest for rests in below.values() for rest in rests)
+    chosen = []
+    for found in cuts:
         best = Guess("", 0.5, "")
-        for start, end in places:
-            prefix = label[:start]
-            if not start or end >= len(label) or len(below[prefix]) < 2:
+        for beginning, _, strong in found:
+            rests, said = below[beginning], words(beginning)
+            if len(rests) < 2 or not said or quantity_of(said):
                 continue
-            said = words(prefix)
-            twins = sum(shared[rest] > 1 for rest in below[prefix])
-            if said and (_EQUIPMENT & set(said)) and said[-1] not in ("temp", "speed"):
-                best = Guess(clean(prefix), 0.8, f"'{prefix}' names a thing with {len(below[prefix])} signals")
-            elif 2 * twins > len(below[prefix]) and said and not quantity_of(said):
-                best = Guess(
-                    clean(prefix), 0.75, f"{len(below[prefix])} names begin with '{prefix}', and others end alike"
-                )
+            if _EQUIPMENT & set(said):
+                best = Guess(clean(beginning), 0.8, f"'{beginning}' names a thing with {len(rests)} signals")
+            elif 2 * sum(alike[rest] > (1 if strong else 2) for rest in rests) > len(rests):
+                best = Guess(clean(beginning), 0.75, f"{len(rests)} names begin with '{beginning}', others end alike")
         chosen.append(best)
     return chosen

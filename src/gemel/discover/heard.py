@@ -1,11 +1,12 @@
-"""MQTT messages to series: a topic with a number is one, each field of a JSON object is one (`connectors/payload.py` says
-how a twin reads the same)."""
+"""MQTT messages to series: a topic with a number is one, each field of a JSON object is one.
+
+`connectors/payload.py` says how a twin reads the same."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,8 +127,3 @@ def _number(said: Any) -> float:
         return float(said) if isinstance(said, int | float | str) and "_" not in str(said) else float("nan")
     except (ValueError, OverflowError):
         return float("nan")
-
-
-def topics(series: Sequence[Series]) -> int:
-    """How many topics these came from."""
-    return len({s.address.partition("#")[0] for s in series})

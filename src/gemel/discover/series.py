@@ -66,9 +66,11 @@ def read(path: Path) -> Source:
     spec = {"kind": "replay", "path": str(path)}
     if time.strip().lower() not in TIMES:
         spec["time"] = time
+    if _naive(path, time):
+        spec["zone"] = "UTC"  # written down, for a person to mend
     gathered = _Gathered()
     columns = table.series if table.layout == "wide" else [table.name, table.value]
-    trouble = Counter[str]()
+    trouble = gathered.notes
     for block in table.blocks(columns):
         trouble.update(t.text for t in block.trouble)
         if table.layout == "wide":
@@ -110,6 +112,18 @@ def _time_column(path: Path) -> str:
     raise ConfigError([f"{path.name} has no column of times among {', '.join(map(repr, names[:8]))}"], hint)
 
 
+def _naive(path: Path, time: str) -> bool:
+    """Whether the stamps say no zone."""
+    block = next(iter(Table(path, time).blocks([time])), None)
+    if block is None:
+        return False
+    cells = block.columns[0]
+    if not pa.types.is_string(cells.type):
+        return pa.types.is_temporal(cells.type) and not getattr(cells.type, "tz", None)
+    first = next((cell.strip() for cell in cells.slice(0, _SAMPLE).to_pylist() if cell and cell.strip()), "")
+    return not re.search(r"(?:[zZ]|[+-]\d\d:?\d\d)$|^[\d.]+$", first)
+
+
 def _numeric(cells: pa.Array) -> bool:
     if pa.types.is_temporal(cells.type):
         return False
@@ -123,6 +137,7 @@ class _Gathered:
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[Times, Floats]]] = {}
         self._texts: dict[str, Counter[str]] = {}
+        self.notes = Counter[str]()
 
     def names(self) -> Iterator[str]:
         yield from self._parts
@@ -133,6 +148,9 @@ class _Gathered:
 
     def add(self, name: str | None, time: Times, cells: pa.Array, most: int) -> None:
         if not name:
+            return
+        if pa.types.is_temporal(cells.type) or pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
+            self.notes[f"column '{name}' holds {cells.type}: left out"] += 1
             return
         value, here = _values(cells, self._texts.setdefault(name, Counter()))
         parts = self._parts.setdefault(name, [])
@@ -151,9 +169,6 @@ class _Gathered:
 def _values(cells: pa.Array, texts: Counter[str]) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     """Numbers [r] and where a cell says something. A column of texts is looked at once for each text."""
     if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
-        if pa.types.is_temporal(cells.type) or pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
-            texts.update([str(cells.type)] * min(len(cells), 2))
-            return np.full(len(cells), np.nan), cells.is_valid().to_numpy(zero_copy_only=False)
         found = numbers(cells)
         return found.value, found.here
     coded = cells.dictionary_encode()

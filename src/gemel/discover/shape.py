@@ -48,11 +48,12 @@ def shape_of(series: Series) -> Shape:
     if not len(held):
         return Shape(0, every=every, steady=steady, texts=texts, told=told)
     p01, p50, p99 = np.quantile(held, (0.01, 0.5, 0.99)).tolist()
+    every_one = series.value[np.isfinite(series.value)]
     levels = np.unique(held)
     steps = np.diff(held)
     falls, climbs = int((steps < 0).sum()), int((steps > 0).sum())
     return Shape(
-        len(held), p01, p50, p99, float(held.min()), float(held.max()),
+        len(held), p01, p50, p99, float(every_one.min()), float(every_one.max()),
         whole=bool((held == np.round(held)).all()),
         levels=tuple(levels.tolist()) if len(levels) <= _LEVELS else (),
         moves=float(np.mean(steps != 0)) if len(steps) else 0.0,
@@ -68,12 +69,14 @@ def _spacing(time: Times) -> tuple[int, float]:
     if steps is None:
         return 0, 0.0
     gaps = np.diff(times)
-    return steps.spacing, float(np.mean(np.abs(gaps - steps.spacing) <= 0.1 * steps.spacing))
+    steady = float(np.mean(np.abs(gaps - steps.spacing) <= 0.1 * steps.spacing))
+    exact = np.mean(gaps == steps.spacing) > 0.5
+    return steps.spacing if exact or steps.months else round(float(f"{steps.spacing:.1g}")), steady
 
 
 def _calendar(time: Times, value: Floats) -> str:
     """The part of the stamp (its hour, its weekday) that the values are a straight line of; "" mostly."""
-    if len(value) < 24 or len(np.unique(value)) < 3:
+    if len(value) < 24 or len(np.unique(value)) < 3 or (np.diff(value) < 0).sum() < 2:  # it must have come round
         return ""
     when = time.view("datetime64[ns]")
     day, month = when.astype("datetime64[D]"), when.astype("datetime64[M]")
@@ -83,7 +86,6 @@ def _calendar(time: Times, value: Floats) -> str:
         "weekday": (day.astype(np.int64) + 3) % 7,
         "day of the month": (day - month.astype("datetime64[D]")).astype(np.int64),
         "month": month.astype(np.int64) % 12,
-        "year": when.astype("datetime64[Y]").astype(np.int64),
     }
     for name, part in parts.items():
         for shown in (part, (part + 1) % 7) if name == "weekday" else (part,):

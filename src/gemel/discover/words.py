@@ -11,6 +11,12 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
+
+def vocabulary(text: str) -> frozenset[str]:
+    """The words of a text as a set."""
+    return frozenset(text.split())
+
+
 _SPELLED = {
     "degC": "°C C degC degreeC degreesC deg_C celsius grdC gradC 摄氏度",
     "degF": "°F F degF degreeF degreesF deg_F fahrenheit",
@@ -129,12 +135,10 @@ _SPELLED = {
 }
 _EXACT = {spelling: unit for unit, all in _SPELLED.items() for spelling in (unit, *all.split())}
 _ANY_CASE = {spelling.lower(): unit for spelling, unit in reversed(_EXACT.items())}
-_WEAK = frozenset(
-    "in min ms ma pa va mi ft kt kn sec second minute ton tons frac ratio meter deg degree degrees".split()
-)
+_WEAK = vocabulary("in min ms ma pa va mi ft kt kn sec second minute ton tons frac ratio meter deg degree degrees")
 """Spellings that are words or endings of other things too: a name must agree with them."""
 
-_FORMULAS = frozenset("co2 no2 so2 o3 o2 h2 n2 nh3 ch4 h2s h2o pm1 pm25 pm10 l1 l2 l3 m2 m3".split())
+_FORMULAS = vocabulary("co2 no2 so2 o3 o2 h2 n2 nh3 ch4 h2s h2o pm1 pm25 pm10 l1 l2 l3 m2 m3")
 _FOLDED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "µ": "μ"})
 _WORD = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z]{2})|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
 _BRACKET = re.compile(r"\s*[\[({【]\s*([^\])}】]{1,16}?)\s*[\])}】]\s*")
@@ -156,9 +160,9 @@ def folded(text: str) -> str:
 
 def words(name: str) -> tuple[str, ...]:
     """The lower-case words of a name: `OilTemp_1` is oil, temp, 1."""
-    text = re.sub(r"pm[ _]?2[._, ]5", "pm25", folded(name), flags=re.IGNORECASE)
     found: list[str] = []
     end = -1
+    text = _whole(name)
     for match in _WORD.finditer(text):
         word = match[0].lower()
         if match.start() == end and found and found[-1] + word in _FORMULAS:
@@ -172,9 +176,13 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def clean(name: str) -> str:
-    """A name of words and underscores; empty when there are none."""
-    joined = re.sub(r"[^\w]+", "_", "_".join(words(name)))
-    return re.sub(r"_+", "_", joined).strip("_")
+    """A name of lower-case words and underscores, numbers left where they are; empty when there are no words."""
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", _whole(name))
+    return re.sub(r"[\W_]+", "_", split).strip("_").lower()
+
+
+def _whole(name: str) -> str:
+    return re.sub(r"pm[ _]?2[._, ]5", "PM25", folded(name), flags=re.IGNORECASE)
 
 
 def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
@@ -195,7 +203,7 @@ def unit_of(text: str) -> tuple[str, bool] | None:
     """The unit a text spells and whether it is a strong hint by itself; None when it spells none."""
     text = folded(text).replace("^", "").replace("**", "").replace("·", "*").strip(" .")
     if text in _EXACT:
-        return _EXACT[text], len(text) > 1 and text not in _WEAK or text in "%°€$"
+        return _EXACT[text], (len(text) > 1 and text not in _WEAK) or text in "%°€$"
     if len(text) > 1 and text.lower() in _ANY_CASE:
         return _ANY_CASE[text.lower()], text.lower() not in _WEAK
     top, slash, bottom = text.replace(" per ", "/").partition("/")
@@ -221,7 +229,7 @@ def unit_in(name: str, known_word: Iterable[str] = ()) -> Written | None:
         parts = [text[a:b] for a, b in pieces[-count:]]
         for spelling in ("".join(parts), "/".join(parts)):
             if (found := unit_of(spelling)) and (count == 1 or not spelling.isdecimal()):
-                return Written(found[0], spelling, text[:start].rstrip(" _.:-"), found[1])
+                return Written(found[0], text[start:], text[:start].rstrip(" _.:-"), found[1])
     return _grown(text, frozenset(known_word))
 
 
