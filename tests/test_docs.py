@@ -111,7 +111,7 @@ def test_commands_exist(page: Path) -> None:
     """Every `gemel VERB --option` on the page, in a block or in a line, is one the program has."""
     wrong = []
     for verb, rest in re.findall(
-        r"(?:^|[`$/] ?)gemel ((?:lab )?[a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE
+        r"(?:^|[`$/] ?)gemel ((?:(?:lab|key|audit) )?[a-z]+)((?: [^\n`|&]*)?)", page.read_text("utf-8"), re.MULTILINE
     ):
         if verb not in commands():
             wrong.append(f"gemel {verb}")

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gemel import commands_serve
 from gemel.commands_lab import lab
+from gemel.commands_new import new
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(lab)
+app.command()(new)
 File = Annotated[Path, typer.Argument(help="The twin file (TOML).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 For = Annotated[str, typer.Option("--for", help='Stop after this long on the wall clock: "90s".')]
@@ -247,6 +250,9 @@ def fetch(
         folder = get(name, url=url or None, progress=step)
     step_next = advice(folder).removeprefix("next: ")
     _answer(json, {"name": name, "folder": str(folder)}, f"{name} is in {folder}", step_next)
+
+
+commands_serve.mount(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -99,6 +99,15 @@ class Shelf:
             )
         return found
 
+    def names(self) -> list[str]:
+        """What artifacts there are."""
+        return sorted(p.name for p in self.folder.glob("*") if p.is_dir())
+
+    def versions(self, name: str) -> list[str]:
+        """Every version of one, the oldest first."""
+        cards = (self.folder / name).glob(f"*/{name}.json")
+        return [card.parent.name for card in sorted(cards, key=lambda card: card.stat().st_mtime_ns)]
+
     def promote(self, name: str, version: str) -> Artifact:
         """Put a version to use."""
         found = self.version(name, version)

@@ -6,6 +6,7 @@ Times are whole nanoseconds, UTC. What is not a number (NaN) is null. Grids are 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -26,13 +27,6 @@ def encoded(value: Any) -> bytes:
 
 def shaped(value: Any) -> Any:
     """The value with its large arrays laid out for readers."""
-    if isinstance(value, Frame):
-        return {
-            "signals": value.signals,
-            "time": value.time.tolist(),
-            "values": value.values.T.tolist(),  # [s][t]
-            "quality": value.quality.T.tolist(),
-        }
     if isinstance(value, Forecast):
         return {
             "id": value.id,
@@ -49,6 +43,26 @@ def shaped(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [shaped(v) for v in value]
     return value
+
+
+def pieces(frame: Frame, most: int = 50_000) -> Iterator[bytes]:
+    """The JSON of a frame in pieces of so many numbers: a large one would keep everybody else waiting."""
+
+    def listed(column: Any) -> Iterator[bytes]:
+        for i in range(0, max(len(column), 1), most):
+            text = msgspec.json.encode(column[i : i + most].tolist())
+            yield (b"[" if i == 0 else b"," if len(text) > 2 else b"") + text[1:-1]
+        yield b"]"
+
+    yield b'{"signals":' + encoded(frame.signals) + b',"time":'
+    yield from listed(frame.time)
+    for name, grid in (("values", frame.values), ("quality", frame.quality)):
+        yield f',"{name}":['.encode()
+        for i, column in enumerate(grid.T):
+            yield b"," if i else b""
+            yield from listed(column)
+        yield b"]"
+    yield b"}"
 
 
 def latest(frames: list[Frame]) -> dict[str, Any]:
@@ -112,8 +126,12 @@ def csv(frame: Frame) -> bytes:
 def _rounded(values: Any) -> list[Any]:
     """Quantiles [s, h, q] as [s][q][h], with as many digits as a person could use."""
     held: Floats = np.swapaxes(values, 1, 2).astype(np.float64)
-    most = float(np.nanmax(np.abs(held), initial=0.0, where=np.isfinite(held)))
-    return np.round(held, max(DIGITS - 1 - math.floor(math.log10(most)), 0) if most > 0 else 0).tolist()
+    return [_round(signal).tolist() for signal in held]
+
+
+def _round(values: Floats) -> Floats:
+    most = float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
+    return np.round(values, max(DIGITS - 1 - math.floor(math.log10(most)), 0)) if most > 0 else values
 
 
 def _plain(thing: Any) -> Any:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from gemel.core.clock import Wall
+from gemel.core.errors import GemelError
 from gemel.core.values import BAD, Batch, Belief, Decision, Finding, Forecast, Signals
 from gemel.loop.run import Loop
 from gemel.serve.shapes import encoded, shaped
@@ -79,6 +80,7 @@ class Hub:
         self._values = _Newest(len(signals))
         self._loop: Loop | None = None
         self._due: asyncio.TimerHandle | None = None
+        self._reading: asyncio.Future[None] | None = None
         self._seen = _Seen()
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -104,6 +106,13 @@ class Hub:
         if self._loop is not None:
             for topic, value in self._seen.news(self._loop):
                 self._publish(topic, value)
+            if fresh := self._seen.acks(self._loop):
+                self._reading = asyncio.ensure_future(self._acks(self._loop, fresh))
+
+    async def _acks(self, loop: Loop, fresh: int) -> None:
+        with suppress(GemelError):  # the store may have been closed meanwhile
+            for ack in await asyncio.to_thread(loop.store.read, "ack", last=fresh):
+                self._publish("acks", ack)
 
     def _publish(self, topic: str, value: Any) -> None:
         self.sequence += 1
@@ -180,7 +189,7 @@ class _Seen:
         self._forecasts: Sequence[Forecast] = ()
         self._findings: dict[str, Finding] = {}
         self._decision: Decision | None = None
-        self._acks = -1
+        self._acks = -1  # not counted yet
 
     def news(self, loop: Loop) -> Iterator[tuple[str, Any]]:
         state = loop.state
@@ -198,8 +207,8 @@ class _Seen:
         if state.decision is not None and state.decision is not self._decision:
             self._decision = state.decision
             yield "decisions", state.decision
-        if (acks := sum(state.acks.values())) != self._acks:
-            fresh = acks - self._acks if self._acks >= 0 else 0
-            self._acks = acks
-            if fresh:
-                yield from (("acks", ack) for ack in loop.store.read("ack", last=fresh))
+
+    def acks(self, loop: Loop) -> int:
+        """How many acks came since it was last asked."""
+        before, self._acks = self._acks, sum(loop.state.acks.values())
+        return self._acks - before if before >= 0 else 0

@@ -28,6 +28,7 @@ SCOPES = ("read", "simulate", "propose", "approve", "admin")
 """What a key may be good for. None includes another: a key that approves need not read."""
 PREFIX = "gemel_"
 TRIES, PENANCE = 10, 60.0  # wrong keys an address may show in so many seconds before it has to wait
+SESSION = 12 * 3600.0  # seconds a browser stays logged in
 _ADDRESSES = 10_000  # remembered at most
 
 
@@ -118,7 +119,11 @@ class Keys:
 
     def caller(self, text: str) -> Caller | None:
         """Who shows this key, None when it is nobody's. Takes as long for a wrong key as for a right one."""
-        shown, found = digest(text), None
+        return self.held(digest(text))
+
+    def held(self, shown: str) -> Caller | None:
+        """The same for the hash of a key."""
+        found = None
         for key in self.all():
             if hmac.compare_digest(key.hash, shown):
                 found = key
@@ -159,6 +164,30 @@ class Failures:
             self._seen.popitem(last=False)
 
 
+class Sessions:
+    """Browsers that have shown a key once: a token stands for it, until its time is over or the process ends."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, tuple[str, float]] = OrderedDict()  # hash of the token -> (that of the key, until)
+
+    def begin(self, key: str, now: float) -> str:
+        """A new token for this key."""
+        token = secrets.token_urlsafe(32)
+        self._held[digest(token)] = (digest(key), now + SESSION)
+        if len(self._held) > _ADDRESSES:
+            self._held.popitem(last=False)
+        return token
+
+    def key(self, token: str, now: float) -> str:
+        """The hash of the key a token stands for; "" for none."""
+        key, until = self._held.get(digest(token), ("", now))
+        return key if now < until else ""
+
+    def end(self, token: str) -> None:
+        """The token stands for nothing any more."""
+        self._held.pop(digest(token), None)
+
+
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 
@@ -170,19 +199,20 @@ def loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_address(host: str, keyed: bool, secure: bool) -> None:
-    """Raises `ConfigError` for an address that others reach, when there is no key, or nothing hides the keys."""
-    if loopback(host):
+def check_address(host: str, keyed: bool, tls: bool = False, proxy: str = "", names: Sequence[str] = ()) -> None:
+    """Raises `ConfigError` for an address that others reach, when there is no key, or nothing hides the keys. Behind a
+    proxy, or by a name, others reach also what listens on loopback."""
+    if loopback(host) and not proxy and not names:
         return
     if not keyed:
         raise ConfigError(
-            [f"others reach {host}, and there is no key yet"],
+            [f"others reach {proxy or host}, and there is no key yet"],
             "make one first: gemel key new NAME --scopes read; or listen on 127.0.0.1",
         )
-    if not secure:
+    if not tls and not proxy and not loopback(host):
         raise ConfigError(
             [f"others reach {host}, and keys would travel in the open"],
-            "give --tls CERT KEY, or --proxy when a proxy in front of it ends TLS; or listen on 127.0.0.1",
+            "give --tls CERT KEY, or --proxy ADDRESS of the proxy that ends TLS; or listen on 127.0.0.1",
         )
 
 

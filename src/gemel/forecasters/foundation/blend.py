@@ -49,7 +49,7 @@ def paced(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: R
         seasons = np.maximum(detect(np.nan_to_num(together), NO_CALENDAR), 1)
         rates[places] = np.array((1, *RATES))[np.abs(np.log(seasons[:, None] / 24 / (1, *RATES))).argmin(axis=1)]
     out = np.full((len(contexts), horizon, len(DECILES)), np.nan)
-    for rate in np.unique(rates)[::-1]:  # what is too short for its rate is asked again at the rate of the data
+    for rate in np.unique((1, *rates))[::-1]:  # what is too short for its rate is asked again at the rate of the data
         places = np.nonzero((rates == rate) | (np.isnan(out[:, 0, 0]) & (rate == 1)))[0]
         out[places] = slower(ask, [contexts[int(i)] for i in places], horizon, way=way, reach=reach, rate=int(rate))
     return out

@@ -1,8 +1,8 @@
 """Dynamic batching: requests that wait at the same moment and may be answered together are.
 
-One worker thread does all the work, so the event loop stays free and two batches do not fight for the cores. While it is
-busy requests gather, and that alone makes batches. When it is free a request waits for companions, a moment at most, and
-only if the last batch had several: a lone caller never waits.
+One worker thread does all the work, so the event loop stays free and two batches do not fight for the cores. While it
+is busy requests gather, and that alone makes batches. When it is free a request waits for companions, a moment at most,
+and only if the last batch had several: a lone caller never waits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -64,9 +64,9 @@ class Batcher:
             self._serving = loop.create_task(self._serve())
         return await caller.answer
 
-    async def work(self, call: Callable[[], T]) -> T:
-        """The result of a call in the worker thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, call)
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Have a call made in the worker thread, after those before it."""
+        return self._worker.submit(call)
 
     def close(self) -> None:
         """No more work; what is running ends."""
@@ -81,9 +81,11 @@ class Batcher:
                 await self._answer(together)
 
     async def _companions(self) -> None:
-        """Wait for as many callers as came last time: they have just been answered, and may ask again."""
+        """Wait for as many callers as came last time: they have just been answered, and may ask again. Half a batch is
+        enough: then the other half comes and goes while this one is worked on."""
         loop, until = asyncio.get_running_loop(), self._waiting[0].since + self.wait_s
-        while len(self._waiting) < self._last and loop.time() < until:
+        wanted = min(self._last, self.rows // 2)
+        while len(self._waiting) < wanted and loop.time() < until:
             self._came.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
@@ -110,7 +112,9 @@ class Batcher:
         model, works = together[0].model, [c.work for c in together]
         began = perf_counter()
         try:
-            answered = list(zip(together, await self.work(lambda: model.infer(works)), strict=True))
+            answered = list(
+                zip(together, await asyncio.wrap_future(self.submit(lambda: model.infer(works))), strict=True)
+            )
         except Exception as error:
             if len(together) > 1:  # one caller's trouble is not the others'
                 for caller in together:

@@ -1,4 +1,7 @@
-"""What the service asks of a model. *Model* is the protocol's word: a thing with a name, versions, and tensors in and out."""
+"""What the service asks of a model.
+
+*Model* is the protocol's word: a thing with a name, versions, and tensors in and out.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tensors of the Open Inference Protocol, as JSON or as bytes, to and from NumPy.
 
-Bytes are little-endian and row-major, BOOL takes one byte, and an element of BYTES follows its length in four bytes; this
-is the binary tensor data extension. In JSON the elements stand in a list, nested or flat, and `null` (also `NaN`, which
+Bytes are little-endian and row-major, BOOL takes one byte, and an element of BYTES follows its length in four bytes:
+the binary tensor data extension. In JSON the elements stand in a list, nested or flat, and `null` (also `NaN`, which
 some clients write) is a missing float.
 """
 

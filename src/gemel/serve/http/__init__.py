@@ -1,0 +1,1 @@
+"""HTTP: the control API, the hot routes, the stream, and the guard before them. See docs/serve.md."""

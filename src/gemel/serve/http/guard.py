@@ -1,0 +1,363 @@
+"""The guard before every door: HTTP and WebSocket alike, whatever stands behind it.
+
+In this order: is the request meant for us (Host), does a page of ours ask (Origin), has this address shown too many
+wrong keys, who is it, may they do that, is the body small enough. What changes something, or was to, is in the audit
+before it is done and again with what came of it; what cannot be audited is not done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+import msgspec
+
+from gemel.core.clock import ticks
+from gemel.core.errors import ConfigError, GemelError
+from gemel.serve.http.errors import told
+from gemel.trust.access import LOCAL, Caller, Failures, Keys, Sessions, known_host, same_origin
+from gemel.trust.audit import Audit
+
+log = logging.getLogger("gemel")
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+LARGEST = 1 << 20
+"""Bytes of a body."""
+SLOWEST = 10.0
+"""Seconds a body may take to come."""
+MOST = 256
+"""Requests answered at the same time; more are told to come back."""
+CHANGES = ("propose", "approve", "admin")
+"""Scopes of what changes something."""
+SESSION = "/v1/session"
+COOKIE = "gemel_session"
+POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self' 'unsafe-inline'",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data: blob:",
+    "font-src": "'self' data:",
+    "connect-src": "'self'",
+    "object-src": "'none'",
+    "base-uri": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = [
+    (b"content-security-policy", "; ".join(f"{what} {where}" for what, where in POLICY.items()).encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Which scope a path needs; "" none at all. A group `twin` in the pattern says whose it is."""
+
+    method: str
+    pattern: re.Pattern[str]
+    scope: str
+
+    @staticmethod
+    def of(method: str, path: str, scope: str) -> Right:
+        """From a path with {names}."""
+        pattern = "".join(
+            f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part)
+            for part in re.split(r"(\{\w+\})", path)
+        )
+        return Right(method, re.compile(pattern), scope)
+
+
+class Refused(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: int, error: str, hint: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(error)
+        self.status, self.body, self.headers = status, told(error, hint), list(headers)
+
+
+class Guard:
+    """Stands before `app`. `keys` None: whoever reaches the port may do everything. A path without a `Right` is not
+    there, whatever `app` has."""
+
+    def __init__(
+        self,
+        app: Asgi,
+        rights: Iterable[Right],
+        audit: Audit,
+        keys: Keys | None = None,
+        names: Iterable[str] = (),
+        counts: Counter[int] | None = None,
+    ) -> None:
+        self._app, self._audit, self._keys = app, audit, keys
+        self._rights = tuple(rights)
+        self._names = tuple(names)
+        self._failures, self._sessions = Failures(), Sessions()
+        self._busy = 0
+        self.counts: Counter[int] = Counter() if counts is None else counts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def sent(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                held = message.setdefault("headers", [])
+                message["headers"] = [*held, *HEADERS, *_uncached(held)]
+            await send(message)
+
+        self._busy += scope["type"] == "http"
+        try:
+            await self._passed(scope, receive, sent)
+        except Refused as refused:
+            status = refused.status
+            await _refuse(scope, receive, sent, refused)
+        finally:
+            self._busy -= scope["type"] == "http"
+            self.counts[status] += scope["type"] == "http"
+
+    async def _passed(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = _headers(scope)
+        address = (scope.get("client") or ("",))[0]
+        if self._busy > MOST:
+            raise Refused(503, "too many requests at once", "try again in a moment", [(b"retry-after", b"1")])
+        self._ours(headers)
+        method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        if scope["path"] == SESSION and method in ("POST", "DELETE"):
+            await self._session(scope, receive, send, headers, address)
+            return
+        right, twin = self._right(method, scope["path"])
+        action = {"action": f"{method} {scope['path']}", "twin": twin, "address": address}
+        changes = right is not None and right.scope in CHANGES
+        try:
+            caller = self._let_in(right, twin, headers, address)
+            if right is None:
+                raise self._absent(scope["path"])
+        except Refused as refused:
+            if changes and refused.status != 429:
+                await self._write(**action, caller=self._name(headers), verdict="denied", status=refused.status)
+            raise
+        scope["gemel.caller"] = caller
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive, headers)
+        if not changes:
+            await self._app(scope, _replayed(body, receive), send)
+            return
+        text = body[:2000].decode("utf-8", "replace")
+        n = await self._write(**action, caller=caller.name, verdict="allowed", asked=text)
+        done = 500
+
+        async def noted(message: Any) -> None:
+            nonlocal done
+            done = message.get("status", done)
+            await send(message)
+
+        try:
+            await self._app(scope, _replayed(body, receive), noted)
+        finally:
+            with suppress(Refused):  # it is done, and answered; that it could not be noted is in the log
+                await self._write(verdict="done", of=n, status=done)
+
+    def _let_in(self, right: Right | None, twin: str, headers: Mapping[str, str], address: str) -> Caller:
+        if right is not None and not right.scope:
+            return LOCAL
+        caller = self._caller(headers, address)
+        if right is not None and not caller.may(right.scope, twin):
+            raise Refused(
+                403,
+                f"the key '{caller.name}' is not good for that",
+                f"it takes the scope {right.scope}{twin and f' of {twin}'}",
+            )
+        return caller
+
+    def _absent(self, path: str) -> Refused:
+        methods = {right.method for right in self._rights if right.pattern.fullmatch(path)} - {"WEBSOCKET"}
+        if methods:
+            allowed = ", ".join(sorted(methods))
+            return Refused(
+                405, f"{path} is not asked in that way", f"it takes {allowed}", [(b"allow", allowed.encode())]
+            )
+        return Refused(404, f"there is nothing at {path}", "the API is described in /v1/openapi.json")
+
+    def _ours(self, headers: Mapping[str, str]) -> None:
+        host = headers.get("host", "")
+        if not known_host(host, self._names):
+            raise Refused(403, f"this server is not known as '{host[:100]}'", "gemel serve --name NAME makes it known")
+        origin = headers.get("origin")
+        if origin is not None and not same_origin(origin, host):
+            raise Refused(403, f"a page of {origin[:100]} may not ask this server", "only its own pages may")
+
+    def _right(self, method: str, path: str) -> tuple[Right | None, str]:
+        for right in self._rights:
+            if right.method == method and (found := right.pattern.fullmatch(path)):
+                return right, found.groupdict().get("twin", "")
+        return None, ""
+
+    def _caller(self, headers: Mapping[str, str], address: str) -> Caller:
+        if self._keys is None:
+            return LOCAL
+        self._patient(address)
+        if found := self._sessions.key(_cookie(headers), ticks()):
+            caller = self._known(lambda keys: keys.held(found))
+        else:
+            key = _key(headers)
+            if not key:
+                raise Refused(401, "a key is needed", "send it: Authorization: Bearer KEY", [_BEARER])
+            caller = self._known(lambda keys: keys.caller(key))
+        if caller is None:
+            if not found:  # a page whose key was revoked meanwhile does not guess
+                self._failures.count(address, ticks())
+            raise Refused(401, "this key is not known here", "was it revoked? gemel key list", [_BEARER])
+        return caller
+
+    def _known(self, find: Callable[[Keys], Caller | None]) -> Caller | None:
+        assert self._keys is not None
+        try:
+            return find(self._keys)
+        except ConfigError as error:  # somebody has spoilt the file while the server runs
+            log.error("%s", error)
+            raise Refused(503, "the file of keys cannot be read", "the log has the details") from None
+
+    def _patient(self, address: str) -> None:
+        if rest := self._failures.wait(address, ticks()):
+            wait = str(int(rest) + 1).encode()
+            raise Refused(429, "too many wrong keys from this address", "wait a minute", [(b"retry-after", wait)])
+
+    def _name(self, headers: Mapping[str, str]) -> str:
+        """Who was refused, where that is known."""
+        try:
+            key = _key(headers)
+            caller = self._keys.caller(key) if self._keys and key else None
+        except ConfigError:
+            caller = None
+        return caller.name if caller else ""
+
+    async def _session(self, scope: Any, receive: Any, send: Any, headers: Mapping[str, str], address: str) -> None:
+        """Log a browser in with a key, or out: afterwards a cookie that no script can read stands for the key."""
+        cookie = b""
+        if scope["method"] == "DELETE":
+            self._sessions.end(_cookie(headers))
+            cookie = f"{COOKIE}=; Path=/; Max-Age=0".encode()
+        else:
+            self._patient(address)
+            try:
+                key = str(msgspec.json.decode(await _body(receive, headers), type=dict[str, Any])["key"])
+            except (msgspec.DecodeError, KeyError):
+                raise Refused(422, "the body has no key", 'send {"key": "gemel_..."}') from None
+            caller = LOCAL if self._keys is None else self._known(lambda keys: keys.caller(key))
+            what = {"action": f"POST {SESSION}", "address": address}
+            if caller is None:
+                self._failures.count(address, ticks())
+                await self._write(**what, caller="", verdict="denied", status=401)
+                raise Refused(401, "this key is not known here", "was it revoked? gemel key list")
+            await self._write(**what, caller=caller.name, verdict="allowed")
+            token = self._sessions.begin(key, ticks())
+            secure = "; Secure" if scope.get("scheme") == "https" else ""
+            cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict{secure}".encode()
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"set-cookie", cookie)]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _write(self, **what: Any) -> int:
+        try:
+            return await asyncio.to_thread(self._audit.write, **what)
+        except GemelError as error:
+            log.error("%s", error)
+            raise Refused(503, error.message, error.hint) from None
+
+
+_BEARER = (b"www-authenticate", b"Bearer")
+
+
+def _headers(scope: Any) -> dict[str, str]:
+    """Header -> value, by lower-case name; of one that comes twice the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    """The key that is shown; a browser's WebSocket, which has no headers of its own, shows it as a subprotocol."""
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return key.strip()
+    offered = [p.strip() for p in headers.get("sec-websocket-protocol", "").split(",")]
+    return next((p.removeprefix("bearer.") for p in offered if p.startswith("bearer.")), "")
+
+
+def _cookie(headers: Mapping[str, str]) -> str:
+    try:
+        held = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return held.value if held else ""
+
+
+async def _body(receive: Any, headers: Mapping[str, str]) -> bytes:
+    """All of a body; one that is too large, or too slow, is refused."""
+    large = Refused(413, f"the body is larger than {LARGEST:,} bytes", "send less at a time")
+    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > LARGEST:
+        raise large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(SLOWEST):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "the caller has gone", "")
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                if size > LARGEST:
+                    raise large
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise Refused(400, "the body did not come", "send it at once") from None
+
+
+def _replayed(body: bytes, receive: Any) -> Any:
+    """A `receive` that has the body again, and then waits for the end as before."""
+    given = False
+
+    async def again() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _uncached(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    said = any(name.lower() == b"cache-control" for name, _ in headers)
+    return [] if said else [(b"cache-control", b"no-store")]
+
+
+async def _refuse(scope: Any, receive: Any, send: Any, refused: Refused) -> None:
+    kind = "http"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        kind = "websocket.http"
+    size = str(len(refused.body)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", size), *refused.headers]
+    await send({"type": f"{kind}.response.start", "status": refused.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": refused.body})

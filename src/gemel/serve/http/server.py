@@ -1,0 +1,117 @@
+"""The server: twins and doors in one process and one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from gemel.core.errors import ConfigError
+from gemel.serve.host import Host
+from gemel.serve.http.app import application
+from gemel.trust.access import Keys, check_address
+from gemel.trust.audit import Audit
+
+HOST, PORT = "127.0.0.1", 8420
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. `tls`: files of a certificate and its key; `proxy`: the address of one in front that ends TLS,
+    and is believed when it says who calls; `names`: what the server is called, beside addresses and localhost."""
+
+    host: str = HOST
+    port: int = PORT
+    tls: tuple[Path, Path] | None = None
+    proxy: str = ""
+    names: tuple[str, ...] = ()
+
+    def url(self, port: int) -> str:
+        """How it is reached."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{port}"
+
+
+async def serve(
+    host: Host, address: Address, audit: Path, keys: Keys | None = None, ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Until it is cancelled, or the process is told to stop: then every twin records its memory. `ready` is called with
+    the address once it listens. Raises `ConfigError` for an address that is taken or may not be listened on."""
+    check_address(address.host, bool(keys and keys.all()), bool(address.tls), address.proxy, address.names)
+    with _listening(address) as door, contextlib.closing(Audit(audit)) as book:
+        server = _Server(_config(address, application(host, book, keys, address.names)))
+        host.open()
+        async with asyncio.TaskGroup() as tasks:
+            living = tasks.create_task(host.run())
+            answering = tasks.create_task(server.serve(sockets=[door]))
+            stop = asyncio.Event()
+            with _told(stop):
+                try:
+                    ready(address.url(door.getsockname()[1]))
+                    stopped = tasks.create_task(stop.wait())
+                    await asyncio.wait({stopped, answering, living}, return_when=asyncio.FIRST_COMPLETED)
+                    stopped.cancel()
+                finally:
+                    server.should_exit = True
+                    await asyncio.wait({answering})
+                    living.cancel()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # whoever runs the twins listens for signals
+
+
+def _config(address: Address, app: object) -> uvicorn.Config:
+    certificate, key = address.tls or (None, None)
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(address.proxy),
+        forwarded_allow_ips=address.proxy,
+        ws_max_size=1 << 16,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+
+
+def _listening(address: Address) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        door = socket.create_server((address.host, address.port), family=family, backlog=1024)
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for its second packet
+        return door
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(
+            [f"cannot listen on {address.host}:{address.port}: {why}"],
+            "choose another: --port 8421, or stop the other one",
+        ) from None
+
+
+@contextlib.contextmanager
+def _told(stop: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `stop`, where the process has a main thread that hears them."""
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    heard = []
+    for number in numbers:
+        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+            heard.append(number)
+    try:
+        yield
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,192 @@
+"""Who may do what: every route, every scope, own and foreign twins; and what a stranger is told."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from served import Served, served
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from gemel.serve.http.app import rights
+from gemel.serve.http.guard import LARGEST, Right
+from gemel.trust.access import SCOPES, TRIES, Keys
+from gemel.trust.audit import verify
+
+ROUTES = rights()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("keys") / "gemel.keys")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Iterator[Served]:
+    keys.new("nobody", ["read"], ["nowhere"])
+    with served(tmp_path_factory.mktemp("two"), keys, names=("shed", "barn")) as held:
+        yield held
+
+
+@pytest.fixture(scope="module")
+def shown(keys: Keys, two: Served) -> dict[tuple[str, str], str]:
+    """(scope, twin) -> a key for just that; twin "" for all."""
+    return {(s, t): keys.new(f"{s}-{t}", [s], [t] if t else []) for s in SCOPES for t in ("", "shed")}
+
+
+@pytest.fixture(scope="module")
+def plain(two: Served) -> Iterator[httpx.Client]:
+    with two.client() as client:
+        yield client
+
+
+def _asked(client: httpx.Client, right: Right, path: str, key: str) -> int:
+    if right.method == "WEBSOCKET":
+        try:
+            with connect(str(client.base_url).replace("http", "ws", 1) + path, additional_headers=_bearer(key)):
+                return 200
+        except InvalidStatus as refused:
+            return refused.response.status_code
+    return client.request(right.method, path, json={}, headers=_bearer(key)).status_code
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _path(right: Right, twin: str) -> str:
+    text = right.pattern.pattern.replace("\\", "")
+    return re.sub(r"\(\?P<(\w+)>\[\^/\]\+\)", lambda m: {"twin": twin, "kind": "event"}.get(m[1], "nothing"), text)
+
+
+def test_the_whole_matrix(plain: httpx.Client, shown: dict[tuple[str, str], str]) -> None:
+    wrong = []
+    for right, (scope, only) in itertools.product(ROUTES, shown):
+        if right.pattern.pattern.endswith("forecast") or right.pattern.pattern.endswith("decide"):
+            continue  # a second of work each, and no other door; looked at below
+        for twin in ("shed", "barn") if "twin" in right.pattern.groupindex else ("",):
+            status = _asked(plain, right, _path(right, twin), shown[scope, only])
+            may = not right.scope or (scope == right.scope and (not only or not twin or twin == only))
+            if (status in (401, 403)) == may:
+                wrong.append(f"{right.method} {_path(right, twin)} with {scope} of {only or 'all'}: {status}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("right", ROUTES, ids=lambda r: f"{r.method} {r.pattern.pattern}")
+def test_without_a_key_nothing_but_health(plain: httpx.Client, right: Right) -> None:
+    status = _asked(plain, right, _path(right, "shed"), "")
+    assert (status == 401) == bool(right.scope)
+
+
+def test_thinking_takes_simulate(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    for what in ("forecast", "decide"):
+        with two.client(shown["read", ""]) as reader, two.client(shown["simulate", "shed"]) as thinker:
+            assert reader.post(f"/v1/twins/shed/{what}", json={}).status_code == 403
+            assert thinker.post(f"/v1/twins/barn/{what}", json={}).status_code == 403
+            assert thinker.post(f"/v1/twins/shed/{what}", json={}).status_code not in (401, 403)
+
+
+def test_a_key_of_one_twin_hears_of_no_other(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    with two.client(shown["read", "shed"]) as client:
+        assert [row["twin"] for row in client.get("/v1/twins").json()] == ["shed"]
+        assert "barn" not in client.get("/v1/metrics").text
+        same = [client.get(f"/v1/twins/{name}").status_code for name in ("barn", "nowhere")]
+    assert same == [403, 403]  # nor whether there is one
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "localhost.evil.example:80"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"authorization": "Basic gemel_x"}, 401),
+        ({"authorization": "Bearer"}, 401),
+        ({"cookie": "gemel_session=x"}, 401),
+    ],
+)
+def test_strangers_are_refused(two: Served, headers: dict[str, str], status: int) -> None:
+    answer = httpx.get(f"{two.url}/v1/twins", headers=headers, trust_env=False)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "hint"}
+    with pytest.raises(InvalidStatus) as refused:
+        connect(
+            two.stream(), additional_headers={k: v for k, v in headers.items() if k != "host"} or {"origin": "null"}
+        )
+    assert refused.value.response.status_code == status
+
+
+def test_answers_carry_the_headers_a_browser_needs(two: Served) -> None:
+    for path in ("/v1/health/live", "/v1/twins", "/nowhere"):
+        held = httpx.get(two.url + path, trust_env=False).headers
+        assert "default-src 'self'" in held["content-security-policy"]
+        assert "unsafe-eval" not in held["content-security-policy"]
+        assert held["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in held
+        assert "server" not in held
+
+
+def test_a_body_that_is_too_large_is_not_read(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    with two.client(shown["propose", ""]) as client:
+        for content in (b"x" * (LARGEST + 1), iter([b"x" * LARGEST, b"x"])):
+            answer = client.post("/v1/twins/shed/decisions", content=content)
+            assert answer.status_code == 413
+
+
+def test_a_browser_logs_in_and_out(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    with two.client() as browser:
+        done = browser.post("/v1/session", json={"key": shown["read", ""]})
+        assert done.status_code == 204
+        cookie = done.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert shown["read", ""] not in cookie
+        assert browser.get("/v1/twins").status_code == 200
+        assert browser.post("/v1/twins/shed/decisions", json={}).status_code == 403
+        with connect(two.stream(), additional_headers={"Cookie": cookie.partition(";")[0]}):
+            pass
+        assert browser.delete("/v1/session").status_code == 204
+        assert browser.get("/v1/twins").status_code == 401
+        assert browser.post("/v1/session", json={"kee": 1}).status_code == 422
+
+
+def test_a_browser_shows_its_key_as_a_subprotocol(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    offered = ["gemel", f"bearer.{shown['read', '']}"]
+    with connect(two.stream(), subprotocols=offered) as stream:  # type: ignore[arg-type]
+        assert stream.subprotocol == "gemel"
+
+
+def test_what_changes_something_is_audited_and_what_was_to(two: Served, shown: dict[tuple[str, str], str]) -> None:
+    with two.client(shown["propose", ""]) as client:
+        made = client.post("/v1/twins/shed/decisions", json={"setpoints": {"fan": 1}}).json()
+        client.post(f"/v1/twins/shed/decisions/{made['id']}/approve")
+    text = two.audit.read_text()
+    allowed, done, denied = text.splitlines()[-3:]
+    assert '"verdict":"allowed"' in allowed
+    assert '"caller":"propose-"' in allowed
+    assert "fan" in allowed
+    assert '"status":200' in done
+    assert '"verdict":"denied"' in denied
+    assert '"caller":"propose-"' in denied
+    assert made["id"] in denied
+    assert all(key not in text for key in shown.values())
+    verify(two.audit)
+
+
+def test_guessing_keys_costs_a_wait(tmp_path: Path, keys: Keys) -> None:
+    with served(tmp_path, keys) as held:
+        seen = [
+            httpx.get(f"{held.url}/v1/twins", headers={"authorization": f"Bearer {i}"}, trust_env=False).status_code
+            for i in range(TRIES + 2)
+        ]
+        assert seen == [401] * TRIES + [429] * 2
+        right = keys.new("late")
+        with held.client(right) as client:
+            answer = client.get("/v1/twins")
+        assert (answer.status_code, int(answer.headers["retry-after"]) > 30) == (429, True)
