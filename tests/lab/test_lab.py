@@ -238,7 +238,7 @@ def test_graphs_agree_with_the_network(tmp_path, recwarn):
     assert card["sha256"].keys() == card["bytes"].keys() == {"foundation.onnx", "foundation.int8.onnx"}
     ask, direct = Graph(tmp_path / "foundation.onnx"), asked(run.averaged())
     walk = np.random.default_rng(0).normal(size=300).cumsum()
-    contexts = [walk, walk[:3], np.r_[walk[:80], np.inf, walk[81:90]]]
+    contexts = [walk, walk[:5], np.r_[walk[:80], np.inf, walk[81:90]]]
     got = quantiles(ask, contexts, 19, WAY, REACH)
     np.testing.assert_allclose(got, quantiles(direct, contexts, 19, WAY, REACH), rtol=1e-4, atol=1e-4)
     assert (np.diff(got, axis=-1) >= 0).all()
