@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from gemel.core.artifact import Artifact, digest, read
 from gemel.core.errors import ConfigError, InputError
@@ -90,16 +91,27 @@ class Model:
         return True
 
 
+class Served(nn.Module):
+    """The network as it is asked: some positions only, units in and out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor, seen: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        view = scaled(values, seen)
+        features = self.network.hidden(view).index_select(2, at)
+        view = view.at(at)
+        return view.units(self.network.answer(features, view.recent)), features
+
+
 def asked(network: Network) -> Ask:
     """The network itself, without a file between."""
+    served = Served(network)
 
     def ask(values: Float32s, seen: Float32s, at: Times) -> Float32s:
         with torch.no_grad():
-            x, m, i = (torch.from_numpy(a) for a in (values, seen, at))
-            view = scaled(x, m)
-            features = network.hidden(view)[:, :, i]
-            view = view.at(i)
-            levels: Float32s = view.units(network.answer(features, view.recent)).numpy()
+            levels: Float32s = served(*(torch.from_numpy(a) for a in (values, seen, at)))[0].numpy()
         return levels
 
     return ask

@@ -22,32 +22,18 @@ import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
-from torch import Tensor, nn
 
 from gemel.core.artifact import digest
 from gemel.core.errors import PartError
 from gemel.forecasters.foundation.graph import Graph
 from gemel.lab.corpus import Corpus, Mixture
-from gemel.lab.network import Network, scaled
+from gemel.lab.evaluate import Served, asked
+from gemel.lab.network import Network
 from gemel.lab.train import Run
 
 OPSET = 17
 NUMERICS = ("corpus", "network", "priors", "recipe", "train")
 """The files of the lab that make a run what it is; the card holds their hash."""
-
-
-class Served(nn.Module):
-    """The network as it is asked: some positions only, units in and out."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, values: Tensor, seen: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        view = scaled(values, seen)
-        features = self.network.hidden(view).index_select(2, at)
-        view = view.at(at)
-        return view.units(self.network.answer(features, view.recent)), features
 
 
 def export(run: Run, folder: str | Path, name: str = "foundation") -> dict[str, Any]:
@@ -150,14 +136,13 @@ class Sample(CalibrationDataReader):
 
 def compare(network: Network, path: Path, seed: int = 0) -> float:
     """Largest mean difference between graph and network, relative to the spread of the answers, over several sizes."""
-    ask, worst = Graph(path), 0.0
+    ask, direct, worst = Graph(path), asked(network), 0.0
     draw = torch.Generator().manual_seed(seed)
     for windows, patches in ((1, 1), (3, 7), (5, 40)):
         values = torch.randn(windows, 1, patches, network.shape.patch, generator=draw).cumsum(-1) / 5
         seen = (torch.rand(values.shape, generator=draw) > 0.1).float()
         at = torch.arange(patches)[-2:]
-        with torch.no_grad():
-            want = Served(network)(values, seen, at)[0].numpy()
-        got = ask(values.numpy(), seen.numpy(), at.numpy())
+        given = (values.numpy(), seen.numpy(), at.numpy())
+        want, got = direct(*given), ask(*given)
         worst = max(worst, float(np.abs(got - want).mean() / (want.std() + 1e-6)))
     return worst

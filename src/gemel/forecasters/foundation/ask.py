@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemel.core.values import DECILES, Float32s, Floats, Times
+from gemel.core.values import DECILES, Bools, Float32s, Floats, Times
 from gemel.forecasters.context import scores
 
 Ask = Callable[[Float32s, Float32s, Times], Float32s]
@@ -111,31 +111,37 @@ def _even(t: int, ahead: int) -> int:
 def _once(ask: Ask, contexts: list[Floats], horizon: int, t: int, flip: bool, p: int) -> Floats:
     """One pass over the last `t` patches of every context, [b, h, q]."""
     b, ahead = len(contexts), -(-horizon // p)
-    x = np.full((b, t * p), np.nan)
-    for row, c in zip(x, contexts, strict=True):
-        tail = c[-t * p :]
-        row[len(row) - len(tail) :] = tail
-    held = np.isfinite(x)
-    count = held.sum(1, keepdims=True)
-    size = np.where(held, np.abs(x), 0).max(1, keepdims=True)  # squares of very large and small values do not fit
-    size = np.where(size > 0, size, 1.0)
-    x = x / size
-    moves = np.where(held, x, np.inf).min(1) < np.where(held, x, -np.inf).max(1)
-    x = np.where(held, x, 0)
-    mean = x.sum(1, keepdims=True) / np.maximum(count, 1)
-    x = np.where(held, x - mean, 0)
-    deviation = np.sqrt((x * x).sum(1, keepdims=True) / np.maximum(count, 1)) + 1e-5 * np.abs(mean) + 1e-12
+    x, held, mean, deviation = windowed(contexts, t * p)
     values, seen = np.zeros((2, b * (1 + flip), 1, t + ahead - 1, p), np.float32)
-    values[:b, 0, :t] = (x / deviation).reshape(b, t, p)
+    values[:b, 0, :t] = x.reshape(b, t, p)
     seen[:b, 0, :t] = held.reshape(b, t, p)
     values[b:], seen[b:] = -values[: b * flip], seen[: b * flip]
     answer = ask(values, seen, np.arange(t - 1, t + ahead - 1)).astype(np.float64)
     levels: Floats = answer[:b].reshape(b, ahead * p, -1)[:, :horizon]
     if flip:
         levels = (levels - answer[b:].reshape(b, ahead * p, -1)[:, :horizon, ::-1]) / 2
-    levels = (levels * deviation[:, :, None] + mean[:, :, None]) * size[:, :, None]
-    levels[(count[:, 0] < FEWEST) | ~moves] = np.nan
+    levels = levels * deviation[:, :, None] + mean[:, :, None]
+    low, high = np.where(held, x, np.inf).min(1), np.where(held, x, -np.inf).max(1)
+    levels[(held.sum(1) < FEWEST) | (low >= high)] = np.nan
     return levels
+
+
+def windowed(contexts: Sequence[Floats], points: int) -> tuple[Floats, Bools, Floats, Floats]:
+    """The last `points` of every context, centred and scaled, 0 where there is no value [b, points]; where there is one
+    [b, points]; and means and deviations [b, 1]."""
+    x = np.full((len(contexts), points), np.nan)
+    for row, c in zip(x, contexts, strict=True):
+        tail = c[-points:]
+        row[points - len(tail) :] = tail
+    held: Bools = np.isfinite(x)
+    count = np.maximum(held.sum(1, keepdims=True), 1)
+    size = np.where(held, np.abs(x), 0).max(1, keepdims=True)  # squares of very large and small values do not fit
+    size = np.where(size > 0, size, 1.0)
+    x = np.where(held, x / size, 0)
+    mean = x.sum(1, keepdims=True) / count
+    x = np.where(held, x - mean, 0)
+    deviation = np.sqrt((x * x).sum(1, keepdims=True) / count) + 1e-5 * np.abs(mean) + 1e-12
+    return x / deviation, held, mean * size, deviation * size
 
 
 def relevel(values: Floats, held: Sequence[float], wanted: Sequence[float]) -> Floats:

@@ -25,6 +25,7 @@ import numpy as np
 from gemel.core.errors import PartError
 from gemel.core.values import Float32s, Floats, Times
 from gemel.forecasters.context import DAY, filled
+from gemel.forecasters.foundation.ask import windowed
 from gemel.forecasters.foundation.graph import Graph
 
 PATCHES = 64
@@ -105,15 +106,7 @@ def features(graph: Graph, rows: Floats, at: Times) -> Float32s:
     of one pass, as if the series ended there."""
     s, p = len(rows), graph.reach.patch
     t = min(PATCHES, graph.reach.window, -(-rows.shape[1] // p))
-    x = np.full((s, t * p), np.nan)
-    tail = rows[:, -t * p :]
-    x[:, t * p - tail.shape[1] :] = tail
-    held = np.isfinite(x)
-    count = np.maximum(held.sum(1, keepdims=True), 1)
-    x = np.where(held, x, 0)
-    mean = x.sum(1, keepdims=True) / count
-    x = np.where(held, x - mean, 0)
-    x /= np.sqrt((x * x).sum(1, keepdims=True) / count) + 1e-5 * np.abs(mean) + 1e-12
+    x, held = windowed(list(rows), t * p)[:2]
     shape = (s, 1, t, p)
     found = graph.features(x.reshape(shape).astype(np.float32), held.reshape(shape).astype(np.float32), at % t)[1][:, 0]
     centred: Float32s = found - found.mean(-1, keepdims=True)

@@ -19,11 +19,8 @@ from gemel.core.errors import ConfigError, PartError
 from gemel.core.setting import Setting
 from gemel.core.values import Bools, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, check
-from gemel.forecasters.foundation.ask import CHUNK, relevel
+from gemel.forecasters.foundation.ask import CHUNK, FEWEST, relevel
 from gemel.forecasters.naive import Naive
-
-FEWEST = 4
-"""Values below which a guest is not asked."""
 
 Ask = Callable[[Floats, int], Floats]
 """`ask(values [t, s], horizon)`: quantiles [s, h, p]. Signals have mean 0 and deviation 1; missing values are NaN."""
