@@ -34,10 +34,12 @@ def torture(
     kills: int,
     pause: tuple[float, float] = (0.5, 3.0),
     seed: int = 1,
+    speed: str = "max",
 ) -> dict[str, Any]:
     """Run `twin` (the text of a twin file with `BROKER` for the address) undisturbed and disturbed, and compare.
 
-    It is killed `kills` times, each after a random `pause` (seconds, least and most). Returns the points of both, those
+    It is killed `kills` times, each after a random `pause` (seconds, least and most), while the file is played at
+    `speed`. Returns the points of both, those
     missing and extra, and how many kills hit a running twin."""
     server = Mosquitto(folder).start()
     try:
@@ -49,7 +51,7 @@ def torture(
             (place / "twin.toml").write_text(text.replace('name = "', f'name = "{name}-', 1))
             dice = random.Random(seed)
             waits = [dice.uniform(*pause) for _ in range(shots)]
-            hits = _run(place, file, server.url, until, topic, waits)
+            hits = _run(place, file, server.url, until, topic, waits, speed if shots else "max")
             stores.append(_points(next(place.glob("*.gemel"))))
         calm, killed = stores
         return {
@@ -63,7 +65,7 @@ def torture(
         server.stop()
 
 
-def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Sequence[float]) -> int:
+def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Sequence[float], speed: str) -> int:
     command = [*GEMEL, "run", "twin.toml", "--until", until, "--json"]
 
     def start() -> subprocess.Popen[bytes]:
@@ -73,7 +75,7 @@ def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Seque
     twin = start()
     _listens(place)
     play = subprocess.Popen(
-        [*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--json"], stdout=subprocess.DEVNULL
+        [*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--speed", speed, "--json"], stdout=subprocess.DEVNULL
     )
     hits = 0
     for wait in waits:
