@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from gemel.serve.host import Host
 from gemel.serve.http import errors, hot, socket
 from gemel.serve.http.guard import Guard, Right
-from gemel.serve.http.routes import route
+from gemel.serve.http.routes import ROUTERS
 from gemel.trust.access import Keys
 from gemel.trust.audit import Audit
 
@@ -32,7 +32,8 @@ def application(host: Host, audit: Audit, keys: Keys | None = None, names: Itera
     api.state.host = host
     api.state.counts = counts = Counter[int]()
     errors.install(api)
-    api.include_router(route)
+    for router in ROUTERS:
+        api.include_router(router)
     document = api.openapi()
     document["paths"] |= hot.paths(_trouble(document))
     app = socket.Stream(hot.Hot(api, host), host)
@@ -43,7 +44,7 @@ def rights() -> list[Right]:
     """What each route needs, the hottest first."""
     found = [Right.of("GET", path, "read") for path in hot.PATHS]
     found += [Right.of("WEBSOCKET", socket.PATH, "read"), Right.of("GET", DOCUMENT, "read")]
-    for one in route.routes:
+    for one in (route for router in ROUTERS for route in router.routes):
         assert isinstance(one, APIRoute)
         found += [Right.of(method, one.path, (one.openapi_extra or {})["x-scope"]) for method in one.methods or ()]
     return found

@@ -1,9 +1,9 @@
-"""The desk: answers questions about a twin in the process that holds its store, running or not."""
+"""Who answers. What is more than a few lines stands in a file of its own beside this one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gemel.core.clock import ticks
 from gemel.core.errors import Conflict, InputError, NotFound, nearest
 from gemel.core.setting import Setting
-from gemel.core.units import SECOND, duration, instant, instant_id
+from gemel.core.units import duration, instant, instant_id
 from gemel.core.values import LEVELS, Ack, Command, Decision, Finding, Forecast, Frame, Signals
+from gemel.desk.history import joined, pieces
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
 from gemel.loop.simulate import Simulator, ahead
@@ -47,11 +47,6 @@ OPEN = (*READS, "forecast", "whatif", "decide", "propose", "approve", "reject")
 KINDS = ("belief", "forecast", "finding", "decision", "ack", "event")
 """What a journal is read for."""
 READERS = 2
-MOMENT = 0.05
-"""Seconds that a read may keep the store to itself, about."""
-HOUR = 3600 * SECOND
-CELLS = 5_000_000
-"""The largest grid that is given out."""
 FURTHEST = 20_000
 """Steps that a forecast or a what-if may have."""
 
@@ -92,45 +87,14 @@ class Desk:
         every: str | None = None,
     ) -> Frame:
         """Points of the store as a frame."""
-        return _joined(list(self._pieces(signals, last, start, end, every)))
+        return joined(list(pieces(self, signals, last, start, end, every)))
 
     async def _history(self, arguments: Mapping[str, Any]) -> Frame:
         """The same with a word for the telemetry between two pieces."""
-        pieces, found = self._pieces(**arguments), []
-        while (piece := await asyncio.wrap_future(self._threads.submit(next, pieces, None))) is not None:
+        ahead, found = pieces(self, **arguments), []
+        while (piece := await asyncio.wrap_future(self._threads.submit(next, ahead, None))) is not None:
             found.append(piece)
-        return _joined(found)
-
-    def _pieces(
-        self,
-        signals: Sequence[str] | None = None,
-        last: str | None = None,
-        start: str | int | None = None,
-        end: str | int | None = None,
-        every: str | None = None,
-    ) -> Iterator[Frame]:
-        """A history in pieces that each keep the store busy for a moment only."""
-        names = list(signals or self.twin.signals.names)
-        for name in names:
-            self.twin.signals.place(name)
-        span = duration(last) if last else None
-        step = duration(every) if every else None
-        stop = self._newest() if end is None else instant(end)
-        at = stop - span + 1 if span else (0 if start is None else instant(start))
-        if step and not at:  # a grid begins where the history does
-            at = self._oldest(names, stop)
-        if step and (cells := (stop - at) // step * len(names)) > CELLS:
-            raise InputError(f"a grid of {cells:,} cells is too large", "ask for a longer every, or a shorter time")
-        width = min(max((stop - at) // 4, 1), HOUR)
-        while True:
-            cut = min(at + width, stop + 1)
-            cut = -(-cut // step) * step if step and cut <= stop else cut
-            began = ticks()
-            yield self.twin.store.window(names, at, min(cut - 1, stop), every=step)
-            took, at = ticks() - began, cut
-            width = width * 2 if took < MOMENT / 4 else max(int(width * MOMENT / took), 1) if took > MOMENT else width
-            if at > stop:
-                return
+        return joined(found)
 
     def latest(self, signals: Sequence[str] | None = None) -> list[Frame]:
         """The newest usable value of each signal with its own stamp: a frame of one row a signal."""
@@ -291,10 +255,8 @@ class Desk:
             "acks": dict(state.acks),
         }
 
-    def _oldest(self, names: Sequence[str], stop: int) -> int:
-        return next((int(piece.time[0]) for piece in self._pieces(names, end=stop) if len(piece)), stop)
-
-    def _newest(self) -> int:
+    def newest(self) -> int:
+        """The time of the newest point that was measured."""
         dated = [s.name for s in self.twin.signals if s.role != "known"]  # a tariff of tomorrow is not news
         found = self.twin.store.latest(dated or self.twin.signals.names)
         if not len(found) or not found.time[0]:
@@ -334,7 +296,7 @@ class Desk:
             return self._own
 
     def _situation(self) -> Any:
-        return self._thinking().situation(self._newest())
+        return self._thinking().situation(self.newest())
 
 
 def _ahead(span: int, step: int) -> int:
@@ -342,14 +304,3 @@ def _ahead(span: int, step: int) -> int:
     if (steps := max(span // step, 1)) > FURTHEST:
         raise InputError(f"{steps:,} steps ahead are too many", f"the twin looks {FURTHEST:,} steps ahead at most")
     return steps
-
-
-def _joined(pieces: Sequence[Frame]) -> Frame:
-    if len(pieces) == 1:
-        return pieces[0]
-    return Frame(
-        np.concatenate([p.time for p in pieces]),
-        np.concatenate([p.values for p in pieces]),
-        np.concatenate([p.quality for p in pieces]),
-        pieces[0].signals,
-    )

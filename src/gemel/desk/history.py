@@ -1,0 +1,76 @@
+"""A history, read so that the telemetry coming in never waits long for the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gemel.core.clock import ticks
+from gemel.core.errors import InputError
+from gemel.core.units import SECOND, duration, instant
+from gemel.core.values import Frame
+
+MOMENT = 0.05
+"""Seconds that a read may keep the store to itself, about."""
+HOUR = 3600 * SECOND
+CELLS = 5_000_000
+"""The largest grid that is given out."""
+
+
+class Reading(Protocol):
+    """What is needed of a desk."""
+
+    twin: Any
+
+    def newest(self) -> int:
+        """The time of the newest point that was measured."""
+
+
+def pieces(
+    desk: Reading,
+    signals: Sequence[str] | None = None,
+    last: str | None = None,
+    start: str | int | None = None,
+    end: str | int | None = None,
+    every: str | None = None,
+) -> Iterator[Frame]:
+    """A history in pieces that each keep the store busy for a moment only."""
+    names = list(signals or desk.twin.signals.names)
+    for name in names:
+        desk.twin.signals.place(name)
+    span = duration(last) if last else None
+    step = duration(every) if every else None
+    stop = desk.newest() if end is None else instant(end)
+    at = stop - span + 1 if span else (0 if start is None else instant(start))
+    if step and not at:  # a grid begins where the history does
+        at = _oldest(desk, names, stop)
+    if step and (cells := (stop - at) // step * len(names)) > CELLS:
+        raise InputError(f"a grid of {cells:,} cells is too large", "ask for a longer every, or a shorter time")
+    width = min(max((stop - at) // 4, 1), HOUR)
+    while True:
+        cut = min(at + width, stop + 1)
+        cut = -(-cut // step) * step if step and cut <= stop else cut
+        began = ticks()
+        yield desk.twin.store.window(names, at, min(cut - 1, stop), every=step)
+        took, at = ticks() - began, cut
+        width = width * 2 if took < MOMENT / 4 else max(int(width * MOMENT / took), 1) if took > MOMENT else width
+        if at > stop:
+            return
+
+
+def joined(pieces: Sequence[Frame]) -> Frame:
+    """The pieces as one frame."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return Frame(
+        np.concatenate([p.time for p in pieces]),
+        np.concatenate([p.values for p in pieces]),
+        np.concatenate([p.quality for p in pieces]),
+        pieces[0].signals,
+    )
+
+
+def _oldest(desk: Reading, names: Sequence[str], stop: int) -> int:
+    return next((int(piece.time[0]) for piece in pieces(desk, names, end=stop) if len(piece)), stop)

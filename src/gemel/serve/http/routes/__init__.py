@@ -1,0 +1,5 @@
+"""The control API: what may be asked of the twins, a file a subject, each route with the scope it needs."""
+
+from gemel.serve.http.routes import artifacts, deciding, server, thinking, twins
+
+ROUTERS = [one.route for one in (server, twins, thinking, deciding, artifacts)]
