@@ -16,6 +16,7 @@ every = "5min"
 horizon = "12h"
 mode = "advise"
 seed = 7
+plan = "plan.svg"
 clock = { kind = "data", lateness = "30min", timeout = "2h" }
 assets = [ { id = "boiler", kind = "boiler" } ]
 signals = [
@@ -48,6 +49,7 @@ def test_dump_and_load_agree():
     assert gemel.dump(load(text)) == text
     assert 'zone = "Europe/Berlin"' in text
     assert "window = 9" in text
+    assert 'plan = "plan.svg"' in text
 
 
 def test_a_twin_made_in_python_can_be_written_to_a_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gemel import attach
+from gemel.config import load
 from gemel.core.errors import ConfigError, InputError
 from gemel.demo import begin, show
 
@@ -23,7 +24,7 @@ def test_a_second_demo_begins_anew_and_keeps_what_is_not_its_own(tmp_path: Path)
         (folder / name).write_text("points")
     assert begin(folder, URL.replace("40001", "40002")) == file
     left = {path.name for path in folder.iterdir()}
-    assert left == {"transformer.toml", "transformer.gemel.1", "transformer.gemel.copy"}
+    assert left == {"transformer.toml", "plan.svg", "transformer.gemel.1", "transformer.gemel.copy"}
     assert "40002" in file.read_text()
 
 
@@ -39,13 +40,25 @@ def test_a_twin_file_that_was_edited_is_kept(tmp_path: Path, capsys: pytest.Capt
     assert "the old transformer.toml is now " in capsys.readouterr().err
 
 
+def test_a_person_may_be_the_one_who_approves(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for mode in ("advise", "auto", "advise"):
+        twin = load(begin(tmp_path, URL, mode))
+        assert twin.mode == mode
+    assert twin.policy
+    assert twin.policy.part.spec["expires"] == "12h"  # a plant hour would be six seconds for a person
+    assert not (tmp_path / "transformer.toml.1").exists()
+    assert not capsys.readouterr().err
+    with pytest.raises(InputError, match="mode 'manual' is not one of observe, advise, auto"):
+        show("transformer", 600.0, "1s", None, json=True, mode="manual")
+
+
 def test_the_store_of_a_running_demo_is_left_alone(tmp_path: Path):
     file = begin(tmp_path, URL)
     store = tmp_path / "transformer.gemel"
     store.write_text("points")
     before = file.read_text()
 
-    async def answer(method: str, arguments: object) -> None:
+    async def answer(method: str, arguments: object, user: str) -> None:
         """Nobody asks."""
 
     async def second() -> None:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -26,8 +27,10 @@ _NAME_LIMIT = 100  # a socket's path may have 108 bytes on Linux, 104 on macOS
 
 
 @contextlib.asynccontextmanager
-async def serve(path: Path | None, answer: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> AsyncIterator[None]:
-    """Listen at `path` while the context is open; `answer(method, arguments)` gives the value."""
+async def serve(
+    path: Path | None, answer: Callable[[str, Mapping[str, Any], str], Awaitable[Any]]
+) -> AsyncIterator[None]:
+    """Listen at `path` while the context is open; `answer(method, arguments, user)` gives the value."""
     if path is None:
         yield
         return
@@ -42,7 +45,7 @@ async def serve(path: Path | None, answer: Callable[[str, Mapping[str, Any]], Aw
                 if size > LONGEST:
                     raise InputError(f"a request of {size} bytes is too large")
                 method, arguments = decode(await reader.readexactly(size))
-                reply = encode((True, await answer(method, arguments)))
+                reply = encode((True, await answer(method, arguments, _user(writer.get_extra_info("socket")))))
             except Exception as error:
                 hint = error.hint if isinstance(error, GemelError) else ""
                 reply = encode((False, (told("the twin", error), hint, isinstance(error, InputError))))
@@ -92,6 +95,20 @@ def call(path: Path, method: str, arguments: Mapping[str, Any], patience: float 
         message, hint, asked_wrong = value
         raise (InputError if asked_wrong else GemelError)(message, hint)
     return value
+
+
+def _user(link: Any) -> str:
+    """The name of the user at the other end. Where the system does not tell, it is our own: no other may open the
+    socket."""
+    import pwd  # not there on Windows, nor is this kind of socket
+
+    uid = os.getuid()
+    if hasattr(socket, "SO_PEERCRED"):
+        _, uid, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _exactly(link: socket.socket, size: int) -> bytes:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gemel import commands_serve
+from gemel import commands_desk, commands_serve
 from gemel.commands_lab import lab
 from gemel.commands_new import new
+from gemel.commands_past import shadow
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(lab)
 app.command()(new)
+app.command()(shadow)
 File = Annotated[Path, typer.Argument(help="The twin file (TOML).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 For = Annotated[str, typer.Option("--for", help='Stop after this long on the wall clock: "90s".')]
@@ -44,12 +46,14 @@ def demo(
     span: For = "",
     speed: Annotated[float, typer.Option(help="Plant seconds a wall second.")] = 600.0,
     picture: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG file.")] = None,
+    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Open the window in the browser.")] = True,
+    mode: Annotated[str, typer.Option(help="auto: it acts; advise: you approve; observe: it only thinks.")] = "auto",
     json: Json = False,
 ) -> None:
     """Watch a twin live: an emulated power transformer, its faults, and what the twin does about them."""
     from gemel.demo import show
 
-    show(name, speed, span, picture, json)
+    show(name, speed, span, picture, json, ui, mode)
 
 
 @app.command()
@@ -252,6 +256,7 @@ def fetch(
     _answer(json, {"name": name, "folder": str(folder)}, f"{name} is in {folder}", step_next)
 
 
+commands_desk.mount(app)
 commands_serve.mount(app)
 
 

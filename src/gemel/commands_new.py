@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from gemel.discover.series import Source
     from gemel.twin import Twin
 
-_DRAWN = 3  # charts of the first forecast
 _ROWS = 30  # of the table
-_LEAST = 8  # points that a first forecast needs
 
 
 def new(
@@ -31,8 +29,7 @@ def new(
 ) -> None:
     """Propose a twin of your own: its signals, units, roles, limits and assets, and a first forecast."""
     from gemel.config import load
-    from gemel.discover.propose import propose
-    from gemel.discover.write import placed, twin_file
+    from gemel.discover.found import first, found
 
     if into and into.exists():
         raise InputError(f"{into} is there already", "name another file: --into other.toml")
@@ -41,21 +38,18 @@ def new(
     file = into or Path(f"{name}.toml")
     if file.exists():
         raise InputError(f"{file} is there already", "name another file: --into other.toml")
-    proposals = propose(seen.series)
-    if not any(p.heard for p in proposals):
-        raise InputError(f"{source} holds no values", "every cell is empty or NaN: export it again")
-    text = twin_file(placed(seen, file.parent), proposals, source, name)
+    proposed = found(seen, source, name, file.parent)
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(proposed.text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror}", "name another place: --into plant.toml") from None
     twin = load(file)
     twin.stages()
-    first = _first(twin, seen, proposals)
+    ahead = first(twin, seen, proposed.proposals)
     if json:
-        _print_json(file, proposals, first)
+        _print_json(file, proposed.proposals, ahead)
     else:
-        _print(file, twin, proposals, first)
+        _print(file, twin, proposed.proposals, ahead)
 
 
 def _seen(source: str, span: str, quiet: bool) -> Source:
@@ -79,22 +73,6 @@ def _name(text: str) -> str:
     from gemel.discover.words import clean
 
     return clean(text) or "twin"
-
-
-def _first(twin: Twin, seen: Source, proposals: list[Proposal]) -> tuple[Frame, Forecast] | None:
-    """History and first forecast of the signals most worth a look; None when too little was heard."""
-    from gemel.core.units import duration
-    from gemel.discover.ahead import history
-
-    numbers = [i for i, p in enumerate(proposals) if p.signal.type == "number" and p.shape.moves > 0]
-    free = [i for i in numbers if proposals[i].signal.role in ("measured", "derived")]
-    worth = sorted(free, key=lambda i: (proposals[i].asked, proposals[i].shape.rises))[:_DRAWN]
-    every = duration(twin.every)
-    past = history([seen.series[i] for i in worth], [proposals[i].signal.name for i in worth], every)
-    if past is None or len(past) < _LEAST or twin.forecaster is None:
-        return None
-    steps = min(duration(twin.horizon) // every, len(past))
-    return past, twin.forecaster.part.forecast(past, steps)
 
 
 def _print(file: Path, twin: Twin, proposals: list[Proposal], first: tuple[Frame, Forecast] | None) -> None:
@@ -141,11 +119,8 @@ def _print_table(proposals: list[Proposal]) -> None:
 
 def _print_json(file: Path, proposals: list[Proposal], first: tuple[Frame, Forecast] | None) -> None:
     from gemel.core.codec import jsonable
+    from gemel.discover.found import told
 
-    rows = [
-        {"label": p.label, "signal": p.signal, "sure": p.sure, "unsure": p.unsure, "notes": p.notes}
-        | {"guesses": {k: g._asdict() for k, g in p.guesses.items()}}
-        for p in proposals
-    ]
+    rows = [told(p) for p in proposals]
     found = {"file": str(file), "signals": rows, "forecast": first[1] if first else None}
     print(json_.dumps(jsonable(found), ensure_ascii=False, allow_nan=False))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import getpass
 import json as json_
 import sys
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ audit = typer.Typer(name="audit", help="What was done, and by whom.", no_args_is
 
 
 def serve(
-    files: Annotated[list[Path], typer.Argument(help="Twin files (TOML).", show_default=False)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Twin files (TOML); without one, make one in the window.")
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8420,
     keys: Annotated[
@@ -39,7 +43,7 @@ def serve(
     name: Annotated[
         list[str] | None, typer.Option(help="A name the server is known by, such as twin.example.com.")
     ] = None,
-    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="The window in the browser.", hidden=True)] = True,
+    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="The window in the browser.")] = True,
     json: Json = False,
 ) -> None:
     """Run twins and answer over HTTP until Ctrl-C."""
@@ -50,19 +54,45 @@ def serve(
     with _needed():
         from gemel.serve.http.server import Address
         from gemel.serve.http.server import serve as answer
-    place = files[0].parent
+    files = files or []
+    place = files[0].parent if files else Path()
     held = keys or (place / KEYS if (place / KEYS).exists() else None)
     address = Address(host, port, tls, proxy, tuple(name or ()))
 
     def ready(url: str) -> None:
-        names = ", ".join(twins.twins)
+        names = ", ".join(twins.twins) or "no twin yet"
         if json:
             print(json_.dumps({"url": url, "twins": list(twins.twins), "keys": bool(held)}), flush=True)
         else:
-            print(f"{names}: {url}/v1/twins ({'with a key' if held else 'no key needed'})\nstop: Ctrl-C", flush=True)
+            way = "with a key" if held else "no key needed"
+            print(f"{names}: {url}{('' if files else '/new') if ui else '/v1/twins'} ({way})\nstop: Ctrl-C", flush=True)
 
     twins = Host([load(file) for file in files], files)
-    asyncio.run(answer(twins, address, book or place / "gemel.audit.jsonl", Keys(held) if held else None, ready))
+    asyncio.run(answer(twins, address, book or place / "gemel.audit.jsonl", Keys(held) if held else None, ready, ui))
+
+
+def mcp(
+    files: Annotated[list[Path], typer.Argument(help="Twin files (TOML).", show_default=False)],
+    scopes: Annotated[
+        str, typer.Option(help="Of read, simulate, propose, approve; by commas. approve still asks a person.")
+    ] = "read,simulate",
+    book: Annotated[
+        Path | None, typer.Option("--audit", help="The audit; default: gemel.mcp.audit.jsonl beside the twin file.")
+    ] = None,
+) -> None:
+    """Tools for a language model, on stdin and stdout: an MCP client starts this."""
+    from gemel.config import load
+    from gemel.serve.attached import Attachments, Book
+    from gemel.serve.verbs import VERBS, Verbs
+    from gemel.trust.access import Caller, scoped
+
+    granted = frozenset(scoped(s.strip() for s in scopes.split(",") if s.strip()))
+    with _needed("mcp"):
+        from gemel.serve.mcp import server
+    twins, caller = Attachments([load(f) for f in files]), Caller(getpass.getuser(), granted)
+    verbs = Verbs(twins, Book(book or files[0].parent / "gemel.mcp.audit.jsonl"), VERBS)
+    with contextlib.closing(twins):
+        server(verbs, lambda _: (caller, ""), verbs.of(caller)).run()
 
 
 @key.command()
@@ -140,14 +170,15 @@ def verify(
 def mount(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command()(serve)
+    app.command()(mcp)
     app.add_typer(key)
     app.add_typer(audit)
 
 
 @contextmanager
-def _needed() -> Iterator[None]:
+def _needed(extra: str = "serve") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
         missing: Any = error.name
-        raise ConfigError([f"serving needs {missing}, which is not installed"], "pip install 'gemel[serve]'") from None
+        raise ConfigError([f"this needs {missing}, which is not installed"], f"pip install 'gemel[{extra}]'") from None

@@ -24,6 +24,7 @@ from gemel.core.registry import build, kind_of
 from gemel.core.setting import Stage
 from gemel.core.units import duration
 from gemel.core.values import Asset, Signal
+from gemel.desk import plan
 from gemel.fetch import home
 from gemel.twin import Twin
 
@@ -51,10 +52,10 @@ def open(path: str | Path) -> Twin:
     return load(path)
 
 
-def load(source: str | Path) -> Twin:
-    """A twin from a path, or from the text of a twin file (anything with a line break)."""
+def load(source: str | Path, folder: str | Path = ".") -> Twin:
+    """A twin from a path, or from the text of a twin file (anything with a line break) that belongs in `folder`."""
     if isinstance(source, str) and "\n" in source:
-        return from_spec(_parsed(source, "twin file"), Path())
+        return from_spec(_parsed(source, "twin file"), Path(folder))
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -62,7 +63,10 @@ def load(source: str | Path) -> Twin:
         raise InputError(f"there is no file {path}", "write one, or start from an example: gemel demo") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
-    return from_spec(_parsed(text, str(path)), path.parent, str(path))
+    twin = from_spec(_parsed(text, str(path)), path.parent, str(path))
+    if twin.plan:
+        plan.read(twin.folder / twin.plan, twin.signals, twin.assets)
+    return twin
 
 
 def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -> Twin:
@@ -73,7 +77,7 @@ def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -
         if key not in known:
             problems.add(key, f"unknown key{nearest(key, known)}")
     made: dict[str, Any] = {"folder": folder}
-    for key in ("name", "every", "horizon", "mode"):
+    for key in ("name", "every", "horizon", "mode", "plan"):
         if key in spec:
             made[key] = spec[key]
             if not isinstance(spec[key], str):
@@ -88,7 +92,7 @@ def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -
         name: problems.part(f"connectors.{name}", "connectors", table)
         for name, table in _table(spec, "connectors", problems).items()
     }
-    for key in ("transforms", "detectors"):
+    for key in ("transforms", "detectors", "notifiers"):
         made[key] = [
             problems.part(f"{key}[{i}]", key, t) for i, t in enumerate(problems.listed(key, spec.get(key, ())))
         ]
@@ -110,13 +114,15 @@ def dump(twin: Twin) -> str:
     """The twin file of a twin."""
     out = [f"{key} = {_toml(getattr(twin, key))}" for key in ("name", "every", "horizon", "mode", "seed")]
     out.append(f"clock = {_toml(_clock_spec(twin.clock))}")
+    if twin.plan:
+        out.append(f"plan = {_toml(twin.plan)}")
     if twin.assets:
         out += ["assets = [", *(f"  {_toml(_row(a))}," for a in twin.assets), "]"]
     out += ["signals = [", *(f"  {_toml(_row(s))}," for s in twin.signals), "]"]
     for name, part in twin.connectors.items():
         out.append(f"connectors.{_key(name)} = {_toml(spec_of('connectors', part))}")
-    for key, parts in (("transforms", twin.transforms), ("detectors", twin.detectors)):
-        if parts:
+    for key in ("transforms", "detectors", "notifiers"):
+        if parts := getattr(twin, key):
             out += [f"{key} = [", *(f"  {_toml(spec_of(key, p))}," for p in parts), "]"]
     for key, wing in PARTS.items():
         held = getattr(twin, key)

@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import json as json_
 import math
+import os
 import re
 import signal
-from collections.abc import AsyncIterator
+import socket
+import sys
+import webbrowser
+from collections.abc import AsyncIterator, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,13 +29,16 @@ from gemel.config import load
 from gemel.connectors.broker import Broker
 from gemel.core.clock import pause, ticks
 from gemel.core.codec import jsonable
-from gemel.core.errors import InputError, nearest
+from gemel.core.errors import GemelError, InputError, nearest
 from gemel.core.units import SECOND, duration, stamp
 from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
+from gemel.loop.run import Loop
 from gemel.packs.energy.station import Station
 from gemel.packs.energy.transformer import Plant
 from gemel.serve.board import Board
+from gemel.serve.host import Host
 from gemel.serve.terminal import progress, set_aside
+from gemel.twin import MODES, Twin
 
 FOLDER = Path("gemel-demo")
 DEMOS = ("transformer",)
@@ -58,14 +65,19 @@ class Past:
         return Ack(command.id, "refused", command.expires, "the past cannot be changed")
 
 
-def show(name: str, speed: float, span: str, picture: Path | None, json: bool) -> None:
-    """Run a demo until Ctrl-C, or for `span`; `picture` takes the last screen as SVG."""
+def show(
+    name: str, speed: float, span: str, picture: Path | None, json: bool, ui: bool = True, mode: str = "auto"
+) -> None:
+    """Run a demo until Ctrl-C, or for `span`; `picture` takes the last screen as SVG, `ui` opens the window. In `mode`
+    advise a person approves what the twin proposes, in observe nothing is sent."""
     if name not in DEMOS:
         raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
     if not 0 < speed < math.inf:
         raise InputError(f"speed {speed:g} must be above 0", "600 is ten plant minutes a second")
+    if mode not in MODES:
+        raise InputError(f"mode '{mode}' is not one of {', '.join(MODES)}{nearest(mode, MODES)}")
     board = Board("oil")
-    found = asyncio.run(_show(board, speed, duration(span) / SECOND if span else None, json))
+    found = asyncio.run(_show(board, speed, duration(span) / SECOND if span else None, json, ui, mode))
     if picture:
         board.save(picture)
     if json:
@@ -74,17 +86,22 @@ def show(name: str, speed: float, span: str, picture: Path | None, json: bool) -
         _summary(found)
 
 
-async def _show(board: Board, speed: float, seconds: float | None, json: bool) -> dict[str, Any]:
+async def _show(board: Board, speed: float, seconds: float | None, json: bool, ui: bool, mode: str) -> dict[str, Any]:
     began = ticks()
     async with Broker() as broker:
-        file = begin(FOLDER, broker.url)
+        file = begin(FOLDER, broker.url, mode)
         plant = Plant(history="10d", every="1min")
         await _learn(plant, file, json)
         twin = load(file)
         lines = _Lines(plant.start)
         ready = ticks() - began
         station = asyncio.create_task(Station(plant, broker.url, "tx1", speed).run())
-        live = asyncio.create_task(twin.live(watch=lambda loop: (board.watch(loop), lines.watch(loop))))  # type: ignore[func-returns-value]
+
+        def watch(loop: Loop) -> None:
+            board.watch(loop)
+            lines.watch(loop)
+
+        live = asyncio.create_task(_window(twin, file, watch, board, json) if ui else twin.live(watch=watch))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, live.cancel)
         await _draw(board, lines, live, station, seconds, json)
@@ -97,20 +114,66 @@ async def _show(board: Board, speed: float, seconds: float | None, json: bool) -
     return {**lines.summary(), "ready_s": round(ready, 1), "folder": str(FOLDER)}
 
 
-def begin(folder: Path, url: str) -> Path:
-    """The twin file in `folder`, heard through the broker at `url`, and no store yet. A file somebody has changed is
-    set aside. Raises `InputError` while another demo runs there."""
+async def _window(twin: Twin, file: Path, watch: Callable[[Loop], None], board: Board, quiet: bool) -> None:
+    """The twin lives behind a server with the window. Ends when the twin ends badly, or is cancelled."""
+    from gemel.serve.http import server
+
+    host = Host([twin], [file])
+    host[twin.name].watchers.append(watch)
+
+    def ready(url: str) -> None:
+        board.window = url
+        if not quiet:
+            Console().print(f"the window: {url}/twins/{twin.name}", highlight=False)
+        if not quiet and Console().is_terminal and (sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY")):
+            webbrowser.open(f"{url}/twins/{twin.name}")
+
+    async def ended() -> None:
+        while not host[twin.name].trouble:
+            await pause(0.5)
+        raise GemelError(host[twin.name].trouble)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ended())
+        tasks.create_task(
+            server.serve(host, server.Address(port=_free(server.PORT)), FOLDER / "gemel.audit.jsonl", None, ready)
+        )
+
+
+def _free(port: int) -> int:
+    """The port, or 0 when somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
+
+
+def begin(folder: Path, url: str, mode: str = "auto") -> Path:
+    """The twin file and its plan in `folder`, heard through the broker at `url`, and no store yet. A file somebody has
+    changed is set aside. Raises `InputError` while another demo runs there."""
     file, store = folder / "transformer.toml", folder / "transformer.gemel"
     if attach.listening(Path(f"{store}.sock")):
         raise InputError(f"a demo is running in {folder}", f"ask it: gemel forecast {file}; or stop it first")
-    text = resources.files("gemel.packs.energy").joinpath("transformer.toml").read_text(encoding="utf-8")
     folder.mkdir(exist_ok=True)
-    if file.exists() and re.sub(r"mqtt://127\.0\.0\.1:\d+", PORT, file.read_text(encoding="utf-8")) != text:
-        set_aside(file)
-    file.write_text(text.replace(PORT, url), encoding="utf-8")
+    if file.exists():
+        held = re.sub(r"mqtt://127\.0\.0\.1:\d+", PORT, file.read_text(encoding="utf-8"))
+        if held not in (_shipped("transformer.toml", m) for m in MODES):
+            set_aside(file)
+    file.write_text(_shipped("transformer.toml", mode).replace(PORT, url), encoding="utf-8")
+    (folder / "plan.svg").write_text(_shipped("plan.svg"), encoding="utf-8")
     for end in ("", ".wal", ".sock"):
         Path(f"{store}{end}").unlink(missing_ok=True)
     return file
+
+
+def _shipped(name: str, mode: str = "auto") -> str:
+    """A file of the pack. In `advise` a proposal holds for longer: a plant hour is six seconds for a person."""
+    text = resources.files("gemel.packs.energy").joinpath(name).read_text(encoding="utf-8")
+    text = text.replace('mode = "auto"', f'mode = "{mode}"')
+    return text.replace("[policy]\n", '[policy]\nexpires = "12h"\n') if mode == "advise" else text
 
 
 async def _learn(plant: Plant, file: Path, quiet: bool) -> None:

@@ -8,16 +8,9 @@ the deciles of twice the pinball loss over the mean absolute value; coverage is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from gemel.core.units import duration
-from gemel.core.values import DECILES, Floats, Forecast, Frame
-from gemel.forecasters.score import coverage, crps, mase
-
-SEASON = "1d"
+from gemel.desk.scores import rows, windows
 
 
 def report(twin: Any, signal: str | None = None, share: float = 0.2) -> dict[str, Any]:
@@ -52,43 +45,5 @@ def scores(twin: Any, signal: str, share: float) -> list[dict[str, Any]]:
     if len(whole) < 3:
         return []
     first, last = int(whole.time[0]), int(whole.time[-1])
-    begin = last - int((last - first) * share)
-    forecasts = [f for f in store.read("forecast", begin, last) if signal in f.signals and len(f)]
-    forecasts = [f for f in forecasts if f.time[-1] <= last]
-    if not forecasts:
-        return []
-    length, span = grid = _grid(max(forecasts, key=lambda f: f.issued))  # of what the twin file says now
-    step = span // (length - 1) if length > 1 else twin.forecaster.step or duration(twin.every)
-    by: dict[str, dict[int, Forecast]] = {}
-    for f in forecasts:
-        if _grid(f) == grid:
-            by.setdefault(f.by, {})[f.issued] = f
-    common = sorted(set.intersection(*(set(held) for held in by.values())))
-    truth = store.window([signal], first, last, every=step)
-    season = duration(SEASON) // step
-    past = truth.values[truth.time < begin, 0]
-    if not common or len(past) <= season:
-        return []
-    rows = [_row(name, [held[t] for t in common], truth, signal, past, season) for name, held in by.items()]
-    return sorted(rows, key=lambda row: row["crps"])
-
-
-def _grid(forecast: Forecast) -> tuple[int, int]:
-    """How many steps, and the time from the first to the last."""
-    return len(forecast), int(forecast.time[-1] - forecast.time[0])
-
-
-def _row(
-    name: str, forecasts: Sequence[Forecast], truth: Frame, signal: str, past: Floats, season: int
-) -> dict[str, Any]:
-    level = [forecasts[0].levels.index(q) for q in DECILES]
-    values = np.stack([f.of(signal)[:, level] for f in forecasts]).astype(np.float64)  # [w, h, q]
-    place = np.searchsorted(truth.time, np.stack([f.time for f in forecasts]))
-    actual: Floats = truth.values[np.minimum(place, len(truth) - 1), 0]  # [w, h]
-    return {
-        "forecaster": name,
-        "windows": len(forecasts),
-        "mase": mase(actual, values[:, :, 4], past, season),
-        "crps": crps(actual, values, DECILES),
-        "coverage": coverage(actual, values[:, :, 0], values[:, :, -1]),
-    }
+    found = windows(twin.desk, signal, last - int((last - first) * share), last, since=first)
+    return rows(found) if found else []

@@ -18,7 +18,8 @@ from gemel.core.errors import ConfigError, Conflict, GemelError, nearest
 from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
-from gemel.desk import Desk
+from gemel.desk import Desk, people
+from gemel.desk.bell import ringing
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
 from gemel.loop.stages import Stages
@@ -36,8 +37,9 @@ class Twin:
     horizon: how far it looks ahead. connectors: name -> part; a signal's address starts with such a name. transforms:
     clean the telemetry, in order. store: where history is kept (default: `NAME.gemel` beside the twin file).
     simulator, estimator, forecaster, detectors, policy: the thinking parts, plain or as `Stage(part, every="1h")`.
-    clock: of its turns (default `Wall()`). mode: `observe` (thinks only), `advise` (proposes), `auto` (acts). seed: of
-    all randomness. folder: where relative paths start.
+    notifiers: whom it tells of findings. clock: of its turns (default `Wall()`). mode: `observe` (thinks only),
+    `advise` (proposes), `auto` (acts). seed: of all randomness. plan: its picture, an SVG file bound to its signals.
+    folder: where relative paths start.
 
     Raises `ConfigError` with every problem at once.
     """
@@ -58,9 +60,11 @@ class Twin:
         forecaster: Any = None,
         detectors: Sequence[Any] = (),
         policy: Any = None,
+        notifiers: Sequence[Any] = (),
         clock: Any = None,
         mode: str = "observe",
         seed: int = 0,
+        plan: str = "",
         folder: str | Path = ".",
     ) -> None:
         self.name = name
@@ -75,9 +79,11 @@ class Twin:
         self.forecaster = _staged(forecaster)
         self.detectors = tuple(detectors)
         self.policy = _staged(policy)
+        self.notifiers = tuple(notifiers)
         self.clock: Wall | Virtual | Data = Wall() if clock is None else clock
         self.mode = mode
         self.seed = seed
+        self.plan = plan
         self.folder = Path(folder)
         self._check()
         self.store = store if store is not None else _default_store(name)
@@ -101,6 +107,30 @@ class Twin:
         `last="7d"` counts back from the newest point; `every="1h"` grids (cell means, gaps flagged)."""
         frame = self._ask("history", signals=signals, last=last, start=start, end=end, every=every)
         return _native(frame) if native else frame
+
+    def rollup(self, signals: Sequence[str] | None = None, *, points: int = 1200, **span: Any) -> dict[str, Any]:
+        """A history (`start`, `end`) as `points` cells, least, mean and most of each; raw where points are few."""
+        return self._ask("rollup", signals=signals, points=points, **span)
+
+    def extent(self, signals: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """How far the history of each signal reaches, and how many points it has."""
+        return list(self._ask("extent", signals=signals))
+
+    def at(self, time: str | int) -> dict[str, Any]:
+        """A past instant: what was known, believed, foreseen, found and decided then, and what came of it."""
+        return self._ask("at", time=time)
+
+    def standing(self, signal: str | None = None) -> dict[str, Any]:
+        """How far its forecasts (of one signal) and its belief can be trusted."""
+        return self._ask("standing", signal=signal)
+
+    def shadow(self, last: str = "7d") -> dict[str, Any]:
+        """What it would have done beside the controller that was there, and what that was worth."""
+        return self._ask("shadow", last=last)
+
+    def moments(self, start: str | int | None = None, end: str | int | None = None) -> dict[str, Any]:
+        """When something happened: decisions, forecasts, findings."""
+        return self._ask("moments", start=start, end=end)
 
     def latest(self, signals: Sequence[str] | None = None) -> dict[str, tuple[int, float]]:
         """The newest usable value of each signal with its time; (0, NaN) for one never heard."""
@@ -187,6 +217,12 @@ class Twin:
         own = Path(getattr(self.store, "path", None) or self.name).with_suffix(".artifacts")
         return Shelf(self.folder / (self._foundation().head or own))
 
+    # -- what people do ------------------------------------------------------------------------------------------
+
+    acknowledge, shelve, resolve, reopen = people.acknowledge, people.shelve, people.resolve, people.reopen
+    maintain, maintenance, end_maintenance = people.maintain, people.maintenance, people.end_maintenance
+    hands, take, put, release = people.hands, people.take, people.put, people.release
+
     # -- running ------------------------------------------------------------------------------------------------
 
     def run(self, until: str | int | None = None, watch: Any = None) -> None:
@@ -198,7 +234,7 @@ class Twin:
         desk = self.desk
         try:
             self.loop = desk.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
-            async with attach.serve(self.socket, desk.answer):
+            async with attach.serve(self.socket, desk.attached), ringing(desk, self.notifiers):
                 await self.loop.run(None if until is None else instant(until))
         finally:
             self.loop = desk.loop = None
@@ -248,7 +284,7 @@ class Twin:
     def stages(self) -> Stages:
         """The thinking parts, each told its setting."""
         setting = self.setting()
-        for part in (*self.transforms, self.simulator, *self.detectors):
+        for part in (*self.transforms, self.simulator, *self.detectors, *self.notifiers):
             _bind(part, setting)
         for stage in (self.estimator, self.forecaster, self.policy):
             if stage:

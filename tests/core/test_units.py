@@ -28,7 +28,7 @@ def test_what_is_no_duration_says_so(text: str | float) -> None:
         duration(text)
 
 
-@given(st.integers(1, 10**6), st.sampled_from([1, 10**3, 10**6, SECOND, 60 * SECOND, 3600 * SECOND, 86_400 * SECOND]))
+@given(st.integers(1, 50_000), st.sampled_from([1, 10**3, 10**6, SECOND, 60 * SECOND, 3600 * SECOND, 86_400 * SECOND]))
 def test_spelled_durations_read_back(count: int, unit: int) -> None:
     assert duration(spell(count * unit)) == pytest.approx(count * unit, rel=1e-12)
 

@@ -11,6 +11,7 @@ import pytest
 
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
+from gemel.core.paths import futures
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import DECILES, Belief, Decision, Finding, Floats, Forecast, Signal, Signals
@@ -131,7 +132,7 @@ def test_a_sampled_search_is_within_one_percent_of_trying_every_plan(seed: int) 
     some = bound(Shooting(**settings, samples=60, iterations=8), seed=seed)
     exact, sampled = every.decide(now), some.decide(now)
     assert exact.expected["objective"] <= sampled.expected["objective"] <= 1.01 * exact.expected["objective"]
-    assert sampled.expected["chance of temp < 30"] >= 0.95
+    assert sampled.expected["P(temp < 30)"] >= 0.95
 
 
 def test_enumeration_equals_brute_force() -> None:
@@ -158,14 +159,61 @@ def hot(**more: Any) -> Situation:
 
 def test_the_constraint_is_kept_and_the_reason_says_what_changed() -> None:
     decision = fans(objective="0.12 * fan_kw", blocks="24h").decide(hot())
-    assert decision.expected["chance of temp < 30"] >= 0.95
-    assert decision.expected["chance of temp < 30 if held"] < 0.95
+    assert decision.expected["P(temp < 30)"] >= 0.95
+    assert decision.expected["P(temp < 30) if held"] < 0.95
     assert decision.commands[0].signal == "fan"
     assert decision.commands[0].expires == NOW + HOUR
     assert decision.because == ("belief-1", "forecast-1")
     assert not decision.refused
-    assert decision.reason.startswith("Fan to 1: temp < 30 holds in 100% of futures")
-    assert "with fan at 0" in decision.reason
+    assert decision.reason.startswith("Set fan to 1 now: temp stays below 30 degC in 100% of futures instead of ")
+    assert decision.reason.endswith("%, and this costs 4.32 more over 1d.")
+
+
+def test_a_decision_is_set_against_doing_nothing_future_by_future() -> None:
+    now = hot()
+    decision = fans(blocks="24h", change={"fan": 0.5}, members=64, constraints=["temp < 30", "temp > 0"]).decide(now)
+    found = decision.expected
+    assert decision.plan["fan"] == (1.0,)
+    inputs = futures(Room.inputs, NOW + HOUR // 4 * np.arange(1, 97), now.latest, now.forecasts, 64, 7, {"fan": 0.0})
+    order = np.random.default_rng(7).permutation(64)
+    cost, kept = {}, {}
+    for stage in (0.0, 1.0):
+        assert now.belief
+        memory, cost[stage], kept[stage] = now.belief.members[:, order], np.full(64, 0.5 * stage), np.full(64, True)
+        for row in inputs:
+            memory, out = Room().step(memory, np.stack([row[0], np.full(64, stage), row[2]]), 900)
+            cost[stage] = cost[stage] + 0.25 * (0.12 * out[1] + 0.02 * np.maximum(out[0] - 20, 0))
+            kept[stage] &= (out[0] < 30) & (out[0] > 0)
+    saving = cost[0.0] - cost[1.0]
+    assert found["saving"] == pytest.approx(saving.mean())
+    assert found["saving"] == pytest.approx(found["objective if held"] - found["objective"])
+    assert found["saving 5%"] == pytest.approx(np.quantile(saving, 0.05))
+    assert found["saving 95%"] == pytest.approx(np.quantile(saving, 0.95))
+    assert found["P(saves)"] == (saving > 0).mean()
+    assert (found["P(all)"], found["P(all) if held"]) == (kept[1.0].mean(), kept[0.0].mean())
+    assert found["P(temp > 0)"] == 1.0
+    better = (kept[1.0] & ~kept[0.0]) | ((kept[1.0] == kept[0.0]) & (saving > 0))
+    assert found["P(better)"] == better.mean() < 1
+    assert found["members"] == 64
+    assert "tightened by" not in found
+
+
+def test_to_change_nothing_saves_nothing() -> None:
+    decision = fans(objective="0.12 * fan_kw").decide(situation({"fan": 0.0, "heat": 0.0}))
+    assert decision.reason == "Keep fan at 0: temp stays below 30 degC in 100% of futures."
+    assert [decision.expected[k] for k in ("saving", "saving 5%", "saving 95%", "P(saves)", "P(better)")] == [0.0] * 5
+
+
+def test_a_reason_says_from_when_and_in_the_words_of_the_signal() -> None:
+    policy = fans(objective="fan_kw", blocks=["6h", "18h"])
+    fan = replace(SIGNALS.named("fan"), type="state", states=("off", "low", "high"))
+    signals = Signals([fan if s.name == "fan" else s for s in SIGNALS])
+    later = ahead(20.0)
+    values = later.values.copy()
+    values[:, 36:] = 33.0  # it gets warm after nine hours
+    now = situation({"fan": 1.0, "heat": 0.0}, forecasts=(replace(later, values=values),))
+    reason = policy.decide(replace(now, signals=signals)).reason
+    assert reason.startswith("Set fan to off now, then to low in 6h: temp stays below 30 degC in 100% of futures")
 
 
 def test_a_failed_fan_and_a_finding_change_the_decision() -> None:
@@ -178,6 +226,7 @@ def test_a_failed_fan_and_a_finding_change_the_decision() -> None:
     assert "finding-1" in careful.because
     assert "sensor drifts" in careful.reason
     assert "tightened by 5.5" in careful.reason
+    assert careful.expected["tightened by"] == 5.5
     closed = policy.decide(hot(findings=(replace(finding, open=False),)))
     assert closed.plan["fan"] == (1.0,)
 
@@ -186,6 +235,7 @@ def test_where_no_plan_is_allowed_the_safest_is_taken_and_said() -> None:
     decision = fans(constraints=["temp < 12"]).decide(hot())
     assert decision.plan["fan"][0] == 2.0
     assert decision.refused == ("no plan keeps temp < 12 in 95% of futures; the safest one is taken",)
+    assert ", the safest there is: temp stays below 12 degC in only 0% of futures" in decision.reason
 
 
 def test_the_ceiling_is_the_largest_safe_factor() -> None:

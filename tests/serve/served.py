@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,10 +120,16 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, keys: Keys | None = None, names: Sequence[str] = ("shed",), address: Address | None = None
+    folder: Path,
+    keys: Keys | None = None,
+    names: Sequence[str] = ("shed",),
+    address: Address | None = None,
+    make: Callable[[Path, Line, str], Twin] = twin,
+    line: type[Line] = Line,
 ) -> Iterator[Served]:
-    lines = [Line() for _ in names]
-    host = Host([twin(folder, line, name) for line, name in zip(lines, names, strict=True)])
+    lines = [line() for _ in names]
+    host = Host([make(folder, one, name) for one, name in zip(lines, names, strict=True)])
+    host.folder = folder
     up = threading.Event()
     held: dict[str, Any] = {}
 
@@ -150,7 +156,7 @@ def served(
         thread.join(20)
         raise held["error"]
     try:
-        yield Served(held["url"], host, lines[0], folder)
+        yield Served(held["url"], host, (lines or [Line()])[0], folder)
     finally:
         held["loop"].call_soon_threadsafe(held["task"].cancel)
         thread.join(20)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from served import served
 from service import ask, ready, serving
 
 from gemel.core.artifact import Shelf
@@ -22,6 +23,7 @@ from gemel.forecasters.foundation.graph import SHIPPED, load
 from gemel.forecasters.foundation.head import Head, lags, regressors
 from gemel.serve.inference.app import Inference
 from gemel.serve.inference.foundation import ZeroShot, models
+from gemel.trust.access import Keys
 
 triton: Any = pytest.importorskip("tritonclient.http")
 pytestmark = pytest.mark.skipif(not (SHIPPED / "foundation.json").exists(), reason="no weights are shipped")
@@ -129,6 +131,32 @@ def test_what_it_says_of_itself(client: Any) -> None:
         client.infer("fundation", [])
     with pytest.raises(triton.InferenceServerException, match="missing input: history"):
         client.infer("foundation", [])
+
+
+@pytest.mark.server
+def test_the_server_of_twins_answers_the_same(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "gemel.keys")
+    thinker, reader = (
+        {"Authorization": f"Bearer {keys.new(scope, [scope], ['shed'])}"} for scope in ("simulate", "read")
+    )
+    y = walks(2, 200)
+    with served(tmp_path, keys) as held:
+        client = triton.InferenceServerClient(held.url.removeprefix("http://"))
+        for binary in (True, False):  # the first waits for the network; the client writes into `headers`
+            asked = [tensor("history", y, binary), tensor("horizon", [24], binary)]
+            answer = client.infer("foundation", asked, parameters={"way": "fast"}, headers={**thinker})
+            np.testing.assert_array_equal(answer.as_numpy("quantiles"), here(y, 24, "fast"))
+        large = np.zeros((1, 500_000))  # 4 MB: more than other routes take
+        client.infer("foundation", [tensor("history", large)], parameters={"way": "fast"}, headers={**thinker})
+        assert client.is_server_ready()
+        assert client.get_model_metadata("foundation", headers=reader)["name"] == "foundation"
+        for headers in (reader, {}):
+            with pytest.raises(triton.InferenceServerException, match=r"not good for that|a key is needed"):
+                client.infer("foundation", asked, headers={**headers})
+        client.close()
+        with held.client(keys.new("eye")) as http:
+            counts = [line for line in http.get("/v1/metrics").text.splitlines() if "inference_requests_total{" in line]
+            assert counts == ['gemel_inference_requests_total{model="foundation",status="200"} 3']
 
 
 @pytest.mark.parametrize(

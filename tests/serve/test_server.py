@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pwd
 import signal
 import socket
 import ssl
@@ -20,7 +22,7 @@ from served import Served, served
 
 from gemel import attach, load
 from gemel.cli import main
-from gemel.core.errors import ConfigError
+from gemel.core.errors import ConfigError, GemelError
 from gemel.serve.http.server import Address
 from gemel.trust.access import Keys
 from gemel.trust.audit import verify
@@ -176,6 +178,34 @@ def test_scripts_attach_to_a_served_twin(tmp_path: Path) -> None:
                 break
             time.sleep(0.05)
         assert attach.call(twin.socket, "status", {})["running"] is True
+
+
+def test_what_a_script_changes_through_the_socket_is_audited(tmp_path: Path) -> None:
+    with served(tmp_path) as held:
+        path = held.host["shed"].twin.socket
+        assert path is not None
+        for _ in range(100):
+            with contextlib.suppress(GemelError):
+                made = attach.call(path, "propose", {"setpoints": {"fan": 1}, "reason": "it is loud"})
+                break
+            time.sleep(0.05)
+        attach.call(path, "propose", {"setpoints": {"fan": 1}, "dry": True})  # changes nothing
+        attach.call(path, "approve", {"id": made.id})
+        with pytest.raises(GemelError, match="is sent, not open"):
+            attach.call(path, "reject", {"id": made.id})
+        attach.call(path, "status", {})
+    lines = [json.loads(line) for line in held.audit.read_text().splitlines()][-6:]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    asked, done = lines[::2], lines[1::2]
+    assert [(e["action"], e["twin"], e["caller"], e["verdict"]) for e in asked] == [
+        (f"ATTACH {what}", "shed", user, "allowed") for what in ("propose", "approve", "reject")
+    ]
+    assert [(e["verdict"], e["of"]) for e in done] == [("done", e["n"]) for e in asked]
+    assert "it is loud" in asked[0]["asked"]
+    assert made.id in asked[1]["asked"]
+    assert [e["status"] for e in done[:2]] == ["done", "done"]
+    assert "is sent, not open" in done[2]["status"]
+    verify(held.audit)
 
 
 def test_tls_with_a_key_on_any_address(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from gemel.core import values
+from gemel.core import life, values
 from gemel.core.errors import StoreError
 
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
+        life.Action,
+        life.Life,
         values.Ack,
         values.Asset,
         values.Batch,

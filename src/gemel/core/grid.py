@@ -24,14 +24,19 @@ def newest(signal: Ints, time: Times) -> Ints:
 def union(
     signal: Ints, time: Times, value: Floats, quality: Codes, places: Sequence[int], names: Sequence[str]
 ) -> Frame:
-    """All stamps of any of the signals; where a signal has no point it is NaN and `BAD`."""
-    keep = newest(signal, time)
-    stamps, row = np.unique(time[keep], return_inverse=True)
+    """All stamps of any of the signals; where a signal has no point it is NaN and `BAD`. Points of one time come in
+    arrival order: the last one of a signal stands."""
+    if np.any(time[1:] < time[:-1]):
+        order = np.argsort(time, kind="stable")
+        signal, time, value, quality = signal[order], time[order], value[order], quality[order]
+    fresh = np.ones(len(time), bool)
+    fresh[1:] = time[1:] != time[:-1]
+    stamps = time[fresh]
     values = np.full((len(stamps), len(places)), np.nan)
     codes = np.full((len(stamps), len(places)), BAD, np.uint8)
-    column = _columns(signal[keep], places)
-    values[row, column] = value[keep]
-    codes[row, column] = quality[keep]
+    cell = (np.cumsum(fresh) - 1) * len(places) + _columns(signal, places)
+    values.ravel()[cell] = value  # of an index that comes twice the last one is kept
+    codes.ravel()[cell] = quality
     return Frame(stamps, values, codes, tuple(names))
 
 

@@ -25,6 +25,7 @@ WINGS = (
     "explainers",
     "simulators",
     "policies",
+    "notifiers",
 )
 
 

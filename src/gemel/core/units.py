@@ -69,8 +69,8 @@ _UNITS: dict[str, tuple[str, float, float]] = {
 def duration(text: str | float) -> int:
     """Nanoseconds of `"5min"`, `"1h30min"` or a bare number of seconds; raises `InputError` otherwise."""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        if not 0 < text < 1e10:
-            raise InputError(f"a duration must be above zero and less than 300 years, not {text}")
+        if not 0 < text * SECOND <= 2**62:
+            raise InputError(f"a duration must be above zero and at most 146 years, not {text}")
         return round(text * SECOND)
     if not isinstance(text, str):
         raise InputError(f"{text!r} is not a duration", 'write a number and a suffix: "15min"')
@@ -83,6 +83,8 @@ def duration(text: str | float) -> int:
         at = found.end()
     if total <= 0:
         raise InputError(f"'{text}' is not a duration above zero", 'write a number and a suffix: "15min"')
+    if total > 2**62:  # so that a time and a duration always make a time
+        raise InputError(f"'{text[:40]}' is longer than 146 years", 'write a number and a suffix: "15min"')
     return round(total)
 
 

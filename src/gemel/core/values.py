@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.life import Life
 from gemel.core.units import instant_id
 
 if TYPE_CHECKING:
@@ -325,7 +326,8 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something is wrong with `subject` (a signal or an asset) since `start`; `name` says what."""
+    """Something is wrong with `subject` (a signal or an asset) since `start`; `name` says what. `life` is not for
+    detectors: the desk fills it in for whoever asks."""
 
     id: str
     name: str
@@ -338,6 +340,7 @@ class Finding:
     open: bool = True
     evidence: Mapping[str, float] = field(default_factory=dict)
     by: str = ""
+    life: Life | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -16,8 +16,14 @@ import numpy as np
 from gemel.core.errors import Conflict, InputError, NotFound, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant, instant_id
-from gemel.core.values import LEVELS, Ack, Command, Decision, Finding, Forecast, Frame, Signals
+from gemel.core.values import LEVELS, Ack, Asset, Belief, Command, Decision, Finding, Forecast, Frame, Signals
+from gemel.desk import replay, rollup
+from gemel.desk.alarms import Alarms
+from gemel.desk.estimates import estimates
+from gemel.desk.hands import Hands
 from gemel.desk.history import joined, pieces
+from gemel.desk.shadow import shadow
+from gemel.desk.standing import standing
 from gemel.loop.act import allowed
 from gemel.loop.run import Loop
 from gemel.loop.simulate import Simulator, ahead
@@ -31,6 +37,7 @@ class Owner(Protocol):
     signals: Signals
     mode: str
     store: Any
+    assets: tuple[Asset, ...]
     simulator: Simulator | None
 
     def setting(self) -> Setting:
@@ -40,11 +47,20 @@ class Owner(Protocol):
         """Its thinking parts."""
 
 
-READS = ("history", "latest", "forecasts", "findings", "decisions", "commands", "journal", "status")
+PAST = ("rollup", "extent", "at", "moments", "standing", "shadow")
+READS = (
+    "history", "latest", "estimates", "forecasts", "findings", "maintenance", "decisions", "commands", "hands",
+    "journal", "status", *PAST,
+)  # fmt: skip
 """What only reads the store and the state, and so need not wait for the turn that is being taken."""
-OPEN = (*READS, "forecast", "whatif", "decide", "propose", "approve", "reject")
+ALARMS = ("acknowledge", "shelve", "resolve", "reopen", "maintain", "end_maintenance")
+"""What people say about findings; nor does this wait for the turn."""
+HANDS = ("take", "put", "release")
+OPEN = (*READS, *ALARMS, *HANDS, "forecast", "whatif", "decide", "propose", "approve", "reject")
 """What may be asked from outside."""
-KINDS = ("belief", "forecast", "finding", "decision", "ack", "event")
+CHANGES = ("propose", "approve", "reject", *ALARMS, *HANDS)
+"""What changes something, and is somebody's to answer for."""
+KINDS = ("belief", "forecast", "finding", "decision", "ack", "event", "action")
 """What a journal is read for."""
 READERS = 2
 FURTHEST = 20_000
@@ -57,9 +73,18 @@ class Desk:
     def __init__(self, twin: Owner) -> None:
         self.twin = twin
         self.loop: Loop | None = None
-        self.told: Callable[[Decision], Any] = lambda _: None
-        """Called with every decision that a person has made or changed."""
+        self.told: Callable[[Any], Any] = lambda _: None
+        """Called with every decision that a person has made or changed, and with what else people have done."""
+        self.attached: Callable[[str, Mapping[str, Any], str], Awaitable[Any]] = lambda m, a, _: self.answer(m, a)
+        """Answers a script of that user, which asks through the socket beside the store."""
         self._own: Loop | None = None
+        self.alarms = alarms = Alarms(self)
+        self.acknowledge, self.shelve, self.resolve = alarms.acknowledge, alarms.shelve, alarms.resolve
+        self.reopen, self.maintain, self.end_maintenance = alarms.reopen, alarms.maintain, alarms.end_maintenance
+        self.maintenance = alarms.maintenance
+        hands = Hands(self)
+        self.hands, self.take, self.put, self.release = hands.hands, hands.take, hands.put, hands.release
+        self._standing: tuple[Any, dict[str, Any]] = (None, {})
         self._bringing, self._busy = Lock(), asyncio.Lock()
         self._threads = ThreadPoolExecutor(READERS, "desk")  # its own: readers never keep a turn waiting for a thread
 
@@ -75,6 +100,10 @@ class Desk:
             return await self._history(arguments)
         if method in READS:
             return await asyncio.wrap_future(asked())
+        if method in ALARMS:
+            done = await asyncio.wrap_future(asked())
+            self.told(done)
+            return done
         async with self.loop.busy if self.loop else self._busy:  # between two turns, and telemetry goes on coming in
             return await asyncio.wrap_future(asked())
 
@@ -95,6 +124,41 @@ class Desk:
         while (piece := await asyncio.wrap_future(self._threads.submit(next, ahead, None))) is not None:
             found.append(piece)
         return joined(found)
+
+    def rollup(
+        self,
+        signals: Sequence[str] | None = None,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        points: int = 1200,
+    ) -> dict[str, Any]:
+        """A history as `points` cells, least, mean and most of each (see `desk.rollup`)."""
+        return rollup.rollup(self, signals, start, end, points)
+
+    def extent(self, signals: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """How far the history of each signal reaches."""
+        return rollup.extent(self, signals)
+
+    def at(self, time: str | int) -> dict[str, Any]:
+        """Everything as it was known then, and what came of it."""
+        return replay.at(self, time)
+
+    def standing(self, signal: str | None = None) -> dict[str, Any]:
+        """How far the forecaster and the belief can be trusted; made anew when there is a new forecast."""
+        newest: list[Forecast] = self.twin.store.read("forecast", last=1)
+        key = (signal, newest[0].id if newest else "")
+        if self._standing[0] != key:
+            self._standing = key, standing(self, signal, self._thinking().stages)
+        return self._standing[1]
+
+    def shadow(self, last: str = "7d") -> dict[str, Any]:
+        """What the decisions it observed would have been worth."""
+        policy = self._thinking().stages.policy
+        return shadow(self, policy.part if policy else None, self.twin.simulator, last)
+
+    def moments(self, start: str | int | None = None, end: str | int | None = None) -> dict[str, Any]:
+        """When something happened."""
+        return replay.moments(self, start, end)
 
     def latest(self, signals: Sequence[str] | None = None) -> list[Frame]:
         """The newest usable value of each signal with its own stamp: a frame of one row a signal."""
@@ -151,11 +215,16 @@ class Desk:
         return asis, changed
 
     def findings(self, all: bool = False) -> list[Finding]:
-        """Open findings, or all there ever were."""
-        if not all and (loop := self.loop):
+        """Findings that are not closed, or all there ever were, each with its life."""
+        if all:
+            return self.alarms.living(self.twin.store.read("finding"))
+        return [f for f in self.alarms.living(self.noticed()) if f.life and f.life.state != "closed"]
+
+    def noticed(self) -> list[Finding]:
+        """What the detectors see now."""
+        if loop := self.loop:
             return list(loop.state.findings)
-        found: list[Finding] = self.twin.store.read("finding")
-        return found if all else [f for f in found if f.open]
+        return [f for f in self.twin.store.read("finding") if f.open]
 
     def decisions(self, last: int = 20) -> list[Decision]:
         """The newest decisions."""
@@ -177,6 +246,13 @@ class Desk:
         begin, stop = (None if t is None else instant(t) for t in (start, end))
         found: list[Any] = self.twin.store.read(kind, begin, stop, last)
         return found
+
+    def estimates(
+        self, start: str | int | None = None, end: str | int | None = None, last: int = 300
+    ) -> dict[str, Any]:
+        """What it believed the signals to be: at most the `last` recorded beliefs, in columns."""
+        beliefs: list[Belief] = self.journal("belief", start, end, last)
+        return estimates(self.twin.simulator, beliefs, self.twin.store, self.twin.signals)
 
     def decide(self) -> Decision:
         """What the policy would do now."""
@@ -251,9 +327,16 @@ class Desk:
             "decisions": state.decisions,
             "latest": dict(zip(names, latest, strict=True)),
             "belief": state.belief.mean() if state.belief else {},
-            "findings": [f.name for f in state.findings],
+            "findings": [f.name for f in self.findings()],
             "acks": dict(state.acks),
         }
+
+    def now(self) -> int:
+        """The time it is for the twin: of its clock, of its last turn, or of the newest point when it does not run."""
+        clock = self.twin.setting().clock
+        if self.loop:
+            return max(clock.now(), self.loop.state.now)
+        return clock.now() if clock.live else self.newest()
 
     def newest(self) -> int:
         """The time of the newest point that was measured."""

@@ -15,6 +15,8 @@ from gemel.core.values import Frame
 MOMENT = 0.05
 """Seconds that a read may keep the store to itself, about."""
 HOUR = 3600 * SECOND
+COARSEST = 2**58
+"""Nanoseconds of a grid's step, nine years: a few of them before the first time there can be are still a time."""
 CELLS = 5_000_000
 """The largest grid that is given out."""
 
@@ -44,6 +46,8 @@ def pieces(
     step = duration(every) if every else None
     stop = desk.newest() if end is None else instant(end)
     at = stop - span + 1 if span else (0 if start is None else instant(start))
+    if step and step > COARSEST:
+        raise InputError(f"a grid of '{every}' is too coarse", "ask for a shorter every")
     if step and not at:  # a grid begins where the history does
         at = _oldest(desk, names, stop)
     if step and (cells := (stop - at) // step * len(names)) > CELLS:

@@ -196,7 +196,7 @@ class Residual:
         side = self._side(cause, heights, 1.0) if self._matters(cause.signal) else None
         if side is None and not self._sure(cause, belief):
             return None
-        return self._finding(cause, side, heights[cause.signal], belief)
+        return self._finding(cause, side, heights, belief)
 
     def _unnamed(self, signal: str, heights: Mapping[str, float], belief: Belief) -> Finding | None:
         """A finding without a cause; not while one settles or explains it, nor while a named one is halfway there."""
@@ -210,7 +210,7 @@ class Residual:
         coming = [c for c in self.causes if c.signal not in self._open and c.signal in heights]
         if any(self._side(c, heights, 0.5) is not None for c in coming) and chart.sums[side] < 2 * heights[signal]:
             return None
-        return self._finding(Cause(_unexpected(signal), signal), side, heights[signal], belief)
+        return self._finding(Cause(_unexpected(signal), signal), side, heights, belief)
 
     def _side(self, cause: Cause, heights: Mapping[str, float], share: float) -> int | None:
         """The side on which the cause's signal has passed this share of its threshold, as its row asks for."""
@@ -236,8 +236,8 @@ class Residual:
         share = float(((members < cause.below) | (members > cause.above)).mean())
         return share >= 0.95
 
-    def _finding(self, cause: Cause, side: int | None, height: float, belief: Belief) -> Finding:
-        chart = self._charts[cause.signal]
+    def _finding(self, cause: Cause, side: int | None, heights: Mapping[str, float], belief: Belief) -> Finding:
+        chart, height = self._charts[cause.signal], heights[cause.signal]
         start = self._onset(cause.signal, side, chart.starts[side]) if side is not None else belief.time
         score = chart.sums[side] if side is not None else height
         size, slope = self._shape(cause.signal, start)
@@ -248,6 +248,8 @@ class Residual:
             "slope": slope,
             "side": 0.0 if side is None else (1.0 if side == UP else -1.0),
             "distrust": float(cause.distrust),
+            # how much of what raises an alarm each signal has gathered
+            **{name: max(held.sums) / heights[name] for name, held in self._charts.items()},
         }
         return Finding(
             f"{cause.name}-{instant_id(belief.time)}".replace(" ", "-"), cause.name, cause.signal, start, belief.time,

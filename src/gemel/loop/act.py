@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from gemel.core.expression import compare
+from gemel.core.life import in_hand
 from gemel.core.units import spell
 from gemel.core.values import Ack, Command, Decision
 from gemel.loop.decide import Situation
@@ -24,18 +25,18 @@ class Actuator(Protocol):
 def allowed(decision: Decision, situation: Situation) -> Decision:
     """The decision with only the commands that may be sent; a line in `refused` for each other.
 
-    Refused is what has no controlled signal, is not finite, breaks the signal's limits, has expired, or whose
-    precondition does not hold. A step larger than the slew limit allows is shortened to it. A refused command whose
-    signal declares a safe value is replaced by that value.
+    Refused is what has no controlled signal, is not finite, breaks the signal's limits, has expired, whose precondition
+    does not hold, or whose signal is in somebody's hand. A step larger than the slew limit allows is shortened to it. A
+    refused command whose signal declares a safe value is replaced by that value, unless it is in somebody's hand.
     """
     kept: list[Command] = []
     refused = list(decision.refused)
     for command in decision.commands:
-        trouble = _trouble(command, situation)
+        trouble = _trouble(command, situation) or in_hand(command.id, command.signal, situation.hands)
         if trouble:
             refused.append(f"{command.signal} = {command.value:g}: {trouble}")
             safe = situation.signals.named(command.signal).safe if command.signal in situation.signals else None
-            if safe is None or not _controlled(command, situation):
+            if safe is None or not _controlled(command, situation) or command.signal in situation.hands:
                 continue
             refused[-1] += f"; its safe value {safe:g} is sent instead"
             command = replace(command, value=safe, precondition="", expires=situation.now + situation.every)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from gemel.core.life import Action
 from gemel.core.values import Belief, Decision, Finding, Forecast, Signals
 from gemel.loop.simulate import Simulator
 
@@ -14,7 +15,8 @@ from gemel.loop.simulate import Simulator
 class Situation:
     """All that a detector or a policy may look at.
 
-    `latest` maps a signal to its newest usable value (NaN: none); `belief` carries the innovation of this turn."""
+    `latest` maps a signal to its newest usable value (NaN: none); `belief` carries the innovation of this turn;
+    `hands` are the signals that somebody has taken by hand."""
 
     now: int
     every: int
@@ -26,6 +28,7 @@ class Situation:
     findings: tuple[Finding, ...] = ()
     simulator: Simulator | None = None
     mode: str = "observe"
+    hands: Mapping[str, Action] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -27,8 +27,7 @@ def estimate(estimator: Estimator, belief: Belief | None, frame: Frame, findings
     if not len(frame):
         return belief
     suspect = {f.subject for f in findings if f.open and f.evidence.get("distrust")}
-    if suspect & set(frame.signals):
-        doubted = [i for i, name in enumerate(frame.signals) if name in suspect]
+    if doubted := [i for i, name in enumerate(frame.signals) if name in suspect]:
         quality = frame.quality.copy()
         quality[:, doubted] = BAD
         frame = Frame(frame.time, frame.values, quality, frame.signals)

@@ -19,6 +19,7 @@ import numpy as np
 from gemel.core.attempt import told
 from gemel.core.clock import FOREVER, NEVER, Data, Virtual, pause
 from gemel.core.errors import StoreFull, first
+from gemel.core.life import in_hand
 from gemel.core.setting import Setting
 from gemel.core.state import State
 from gemel.core.units import instant_id
@@ -186,8 +187,7 @@ class Loop:
         values += [Event(now, "trouble", "", text, now) for text in stages.attempts.trouble]
         state.turns += 1
         if values:
-            if state.belief:
-                values.append(state.belief)
+            values += [state.belief] if state.belief else []
             self._recorded += 1
             keep = self.setting.clock.live or self._recorded % MEMORY_EVERY == 0
             self._record(*values, *([self._memory()] if keep else []))
@@ -197,14 +197,10 @@ class Loop:
         setting, state = self.setting, self.state
         newest = self.store.latest(setting.signals.names, now)
         latest = dict(zip(newest.signals, newest.values[0].tolist(), strict=True)) if len(newest) else {}
-        for signal in setting.signals:  # a setpoint nobody echoes is what was last sent, else its safe value
-            value = latest.get(signal.name, float("nan"))
-            if signal.role == "controlled" and value != value:
-                known = state.setpoints.get(signal.name, signal.safe)
-                latest[signal.name] = float("nan") if known is None else known
+        state.place(latest, setting.signals, lambda name: int(self.store.latest([name], now).time[0]))
         return Situation(
             now, setting.every, setting.horizon, setting.signals, latest, state.belief, state.forecasts,
-            state.findings, setting.simulator, self.mode,
+            state.findings, setting.simulator, self.mode, state.held(now),
         )  # fmt: skip
 
     def _decide(self, situation: Situation) -> Decision:
@@ -230,8 +226,8 @@ class Loop:
     async def send(self, decision: Decision) -> None:
         """Send the commands; what came of each is recorded with the decision, also when we are told to stop."""
         acks: dict[str, Ack] = {}
-        found = [(c, self._actuator(c)) for c in decision.commands]
-        addressed = [(c, actuator) for c, actuator in found if actuator]  # without an address it is advice for people
+        # without an address it is advice for people
+        addressed = [(c, actuator) for c in decision.commands if (actuator := self._actuator(c))]
         try:
             for command, actuator in addressed:
                 acks[command.id] = await self._sent(command, actuator)
@@ -247,8 +243,9 @@ class Loop:
 
     async def _sent(self, command: Command, actuator: Actuator) -> Ack:
         now = max(self.setting.clock.now(), self.state.now)
-        if command.expires <= now:
-            return Ack(command.id, "refused", now, "it had expired before it was sent")
+        late = "it had expired before it was sent" if command.expires <= now else ""
+        if text := late or in_hand(command.id, command.signal, self.state.held(now)):
+            return Ack(command.id, "refused", now, text)
         try:
             return await actuator.send(command)
         except Exception as error:

@@ -90,11 +90,9 @@ class Stages:
         by = name = type(stage.part).__name__.lower()
         answer = self.attempts.tried(f"forecaster {name}", lambda: self._ask(stage, context, horizon))
         if answer is None and stage.neighbour is not None:
-            neighbour = stage.neighbour
-            by = type(neighbour).__name__.lower()
-            answer = self.attempts.tried(
-                f"forecaster {by}", lambda: neighbour.forecast(context, horizon, levels=LEVELS)
-            )
+            other = stage.neighbour
+            by = type(other).__name__.lower()
+            answer = self.attempts.tried(f"forecaster {by}", lambda: other.forecast(context, horizon, levels=LEVELS))
             if answer is not None:
                 self.attempts.trouble.append(f"{by} answered instead of {name}")
         found = [answer.named(answer.by or by)] if answer is not None else []
@@ -154,9 +152,8 @@ class Stages:
             part.learn(fresh)
             self._learned = int(context.time[-1])
         answer: Forecast = part.forecast(context, horizon, levels=LEVELS)
-        self.members = tuple(
-            f.only(stage.report).named(name) for name, f in getattr(part, "last", {}).items() if stage.report
-        )
+        last = getattr(part, "last", {}) if stage.report else {}
+        self.members = tuple(f.only(stage.report).named(name) for name, f in last.items())
         return answer
 
     def _physics(self, situation: Situation, forecasts: Sequence[Forecast], step: int, horizon: int) -> Forecast | None:

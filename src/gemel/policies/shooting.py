@@ -23,6 +23,7 @@ from gemel.core.units import duration, instant_id
 from gemel.core.values import Command, Decision, Finding, Floats, Ints, Times
 from gemel.loop.decide import Situation
 from gemel.loop.simulate import Branches
+from gemel.policies.account import carried, expected, noted, sentence
 from gemel.policies.cross_entropy import Choice, Scores, search
 from gemel.policies.trial import Constraint, Trial
 
@@ -53,6 +54,12 @@ class Shooting:
     most, and `expected` has the largest factor at which such a plan is allowed (`safe load factor`) and the first
     input at it (`safe load`). Where `limit` is a controlled signal it is sent the safe load, and plans are tried with
     the (one) input capped at it.
+
+    `expected` of a decision sets the plan against doing nothing (every control stays where it is) in the same futures:
+    `saving` with `saving 5%` and `saving 95%` (of the objective over the horizon, mean and quantiles over the members),
+    `P(saves)`, for each constraint `P(hot_spot < 110)` and the same with ` if held` (the share of members that keep it
+    at every step; tightened while there is caution, then `tightened by` is there too), with several also `P(all)`,
+    `P(better)` (safer, or as safe and cheaper), `objective`, `objective if held`, and how many `members` there were.
 
     Raises `ConfigError` for settings that do not fit each other, the signals or the simulator.
     """
@@ -100,6 +107,7 @@ class Shooting:
         if problems:
             raise ConfigError(problems, where="policy shooting")
         self._objective, self._step, self._expires = objectives[0], steps[0], expiries[0]
+        self.objective = objective
         self._derive = controls is None
         self.probability = probability
         self.change = dict(change or {})
@@ -109,11 +117,11 @@ class Shooting:
         self.caution = dict(caution or {})
         self._scaled: list[str] = list(given.get("signals", ()))
         self._limit = str(given.get("limit", ""))
-        self._seed = 0
+        self._seed = self._horizon = 0
 
     def bind(self, setting: Setting) -> None:
         """Takes the seed, and checks every name against the signals and the simulator."""
-        self._seed = setting.seed
+        self._seed, self._horizon = setting.seed, setting.horizon
         simulator = setting.simulator
         if simulator is None:
             raise ConfigError(["policy shooting needs a simulator"], 'add simulator = { kind = "..." }')
@@ -147,8 +155,25 @@ class Shooting:
         starts = np.stack([held, *(trial.constant(corner) for corner in trial.corners())])
         rng = np.random.default_rng((self._seed, abs(situation.now)))
         plan = search(trial.score, trial.choices, starts, self.samples, self.iterations, rng)
-        scores = trial.score(np.stack([plan, held]))
-        return self._decision(id, situation, trial, plan, scores, factor, load)
+        return self._decision(id, situation, trial, plan, held, factor, load)
+
+    def course(self, decision: Decision) -> tuple[Times, dict[str, Floats]]:
+        """The plan of a decision as setpoints [t], and the times at which their steps end: the whole horizon."""
+        elapsed = np.arange(max(self._horizon // self._step, 1), dtype=np.int64) * self._step
+        block = _block_of(elapsed, self._blocks)
+        held = {n: np.array(values)[np.minimum(block, len(values) - 1)] for n, values in decision.plan.items()}
+        return decision.time + elapsed + self._step, held
+
+    def cost(self, values: Mapping[str, Floats], step_s: float, moves: Mapping[str, Floats]) -> Floats:
+        """The objective [m] of what happened, or would have: inputs and outputs [t, m] by name, and the setpoints of
+        each control in order, for what moving it costs."""
+        shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+        total = np.broadcast_to(self._objective(values), shape).sum(axis=0) * step_s / 3600
+        return total + sum(price * float(np.abs(np.diff(moves[n])).sum()) for n, price in self.change.items())
+
+    def margins(self, values: Mapping[str, Floats]) -> dict[str, Floats]:
+        """By how much each constraint holds, [t, m]; one with a name that `values` lacks is left out."""
+        return {c.text: c.margin(values) for c in self._constraints if set(c.names) <= set(values)}
 
     def _trial(self, situation: Situation) -> Trial:
         simulator, belief = situation.simulator, situation.belief
@@ -223,22 +248,21 @@ class Shooting:
         return load / peak, load
 
     def _decision(
-        self, id: str, situation: Situation, trial: Trial, plan: Floats, scores: Scores, factor: float, load: float
+        self, id: str, situation: Situation, trial: Trial, plan: Floats, held: Floats, factor: float, load: float
     ) -> Decision:
         expires = situation.now + self._expires
         commands = [
             Command(f"{id}-{c.name}", c.name, float(v), expires) for c, v in zip(trial.choices, plan[0], strict=True)
         ]
-        expected = {"objective": float(scores.cost[0]), "objective if held": float(scores.cost[1])}
+        outcome = trial.outcome(np.stack([plan, held]))
+        found = expected(trial, outcome)
+        kept = bool(Scores.of(outcome.cost.mean(axis=1), outcome.least, self.probability).allowed[0])
         rule = " and ".join(c.text for c in self._constraints)
-        if rule:
-            expected |= {f"chance of {rule}": float(scores.chance[0])}
-            expected |= {f"chance of {rule} if held": float(scores.chance[1])}
-        refused = []
-        if not scores.allowed[0]:
-            refused.append(f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken")
+        refused = f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken"
+        reason = sentence(trial, plan, held, found, situation.signals, kept)
         if self._scaled:
-            expected |= {"safe load factor": factor, "safe load": load}
+            reason += carried(self._scaled[0], load, situation.signals)
+            found |= {"safe load factor": factor, "safe load": load}
             if self._limited(situation):
                 commands.append(Command(f"{id}-{self._limit}", self._limit, load, expires))
         findings = _relevant(situation, trial, self.caution)
@@ -247,10 +271,10 @@ class Shooting:
             situation.now,
             tuple(commands),
             {c.name: tuple(plan[:, i].tolist()) for i, c in enumerate(trial.choices)},
-            expected,
-            tuple(refused),
+            found,
+            () if kept else (refused,),
             tuple(filter(None, (trial.belief, *trial.used, *(f.id for f in findings)))),
-            _reason(trial, plan, scores, rule, findings, expected),
+            reason + noted(findings, trial.caution),
         )
 
 
@@ -283,29 +307,3 @@ def _relevant(situation: Situation, trial: Trial, caution: Mapping[str, float]) 
     """Open findings that this decision took into account: by caution, or through what the simulator was told."""
     seen = {*trial.simulator.inputs, *trial.simulator.outputs, *caution}
     return [f for f in situation.findings if f.open and (f.name in seen or f.subject in seen)]
-
-
-def _reason(
-    trial: Trial, plan: Floats, scores: Scores, rule: str, findings: Sequence[Finding], expected: Mapping[str, float]
-) -> str:
-    moved = [
-        f"{c.name} to {value:g}"
-        for c, value, present in zip(trial.choices, plan[0], trial.present, strict=True)
-        if abs(value - present) > 1e-9
-    ]
-    held = [f"{c.name} stays at {value:g}" for c, value in zip(trial.choices, plan[0], strict=True)]
-    before = "with " + ", ".join(
-        f"{c.name} at {c.nearest(p):g}" for c, p in zip(trial.choices, trial.present, strict=True)
-    )
-    text = ", ".join(moved or held) or "nothing to control"
-    if rule:
-        text += f": {rule} holds in {scores.chance[0]:.0%} of futures"
-        text += f" ({scores.chance[1]:.0%} {before})" if moved else ""
-    if moved:
-        text += f", cost {scores.cost[0]:.3g} ({scores.cost[1]:.3g} {before})"
-    if "safe load" in expected:
-        text += f"; the highest safe load is {expected['safe load']:.3g}"
-    if findings:
-        text += f"; taken into account: {', '.join(dict.fromkeys(f.name for f in findings))}"
-        text += f" (limits tightened by {trial.caution:g})" if trial.caution else ""
-    return text[0].upper() + text[1:] + "."

@@ -1,6 +1,6 @@
 """What one decision tries its plans on: the ensemble, the drawn futures, the objective and the constraints.
 
-Letters: c controls, b blocks, p plans, m members, t times, u inputs. A plan is an array [b, c].
+Letters: c controls, b blocks, p plans, m members, t times, u inputs, r constraints. A plan is an array [b, c].
 """
 
 from __future__ import annotations
@@ -36,6 +36,20 @@ class Constraint:
         """By how much it holds, in the units of its sides; negative where it is broken."""
         left, right = (side(values) for side in self._sides)
         return np.asarray(self._sign * (right - left))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What plans come to in every future: `cost` [p, m] over the horizon, and `margin` [r, p, m], the least by which a
+    path keeps each constraint, less the caution in force; negative where it is broken."""
+
+    cost: Floats
+    margin: Floats
+
+    @property
+    def least(self) -> Floats:
+        """The smallest margin of each path over all constraints, [p, m]."""
+        return np.asarray(self.margin.min(axis=0, initial=np.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,11 @@ class Trial:
 
     def score(self, plans: Floats, scaled: Sequence[str] = (), factor: Floats | None = None) -> Scores:
         """Cost, chance and overshoot of plans [p, b, c]; plan i sees the inputs `scaled` times factor[i]."""
+        found = self.outcome(plans, scaled, factor)
+        return Scores.of(found.cost.mean(axis=1), found.least, self.probability)
+
+    def outcome(self, plans: Floats, scaled: Sequence[str] = (), factor: Floats | None = None) -> Outcome:
+        """The same, future by future: plans differ only by what they do, so their difference can be taken in each."""
         count, members = len(plans), self.inputs.shape[2]
         inputs = np.tile(self.inputs, (1, 1, count))  # [t, u, p * m], members within plans
         for i, choice in enumerate(self.choices):
@@ -88,10 +107,8 @@ class Trial:
         named = {n: inputs[:, i] for i, n in enumerate(self.simulator.inputs)}
         named |= {n: outputs[:, i] for i, n in enumerate(self.simulator.outputs)}
         rate = np.broadcast_to(self.objective(named), (len(inputs), count * members))
-        cost = rate.sum(axis=0).reshape(count, members).mean(axis=1) * self.step_s / 3600
+        cost = rate.sum(axis=0).reshape(count, members) * self.step_s / 3600
         moves = np.abs(np.diff(plans, axis=1, prepend=np.broadcast_to(self.present, (count, 1, len(self.present)))))
-        cost = cost + (moves.sum(axis=1) * self.change).sum(axis=1)
-        margin = np.full(count * members, np.inf)  # the smallest of a path, over constraints and time
-        for constraint in self.constraints:
-            margin = np.minimum(margin, constraint.margin(named).min(axis=0))
-        return Scores.of(cost, margin.reshape(count, members) - self.caution, self.probability)
+        cost = cost + (moves.sum(axis=1) * self.change).sum(axis=1)[:, None]
+        margins = [r.margin(named).min(axis=0).reshape(count, members) - self.caution for r in self.constraints]
+        return Outcome(cost, np.stack(margins) if margins else np.empty((0, count, members)))

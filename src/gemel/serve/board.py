@@ -17,8 +17,8 @@ from rich.text import Text
 
 from gemel.core.units import SECOND, stamp
 from gemel.core.values import QUALITIES, Ack, Decision, Finding
+from gemel.desk.estimates import estimate
 from gemel.loop.run import Loop
-from gemel.loop.simulate import Assignable
 from gemel.serve.picture import Fan
 from gemel.serve.terminal import spark
 
@@ -33,18 +33,16 @@ class Board:
         self.expected: deque[tuple[int, float]] = deque(maxlen=2000)
         self.loop: Loop | None = None
         self.last: RenderableType = ""
+        self.window = ""  # where the same can be seen in a browser
 
     def watch(self, loop: Loop) -> None:
         """After every batch and turn."""
         self.loop = loop
-        belief, simulator = loop.state.belief, loop.setting.simulator
-        if belief and isinstance(simulator, Assignable) and (not self.expected or self.expected[-1][0] < belief.time):
-            latest = loop.situation(belief.time).latest
-            inputs = np.array([[latest.get(name, np.nan)] for name in simulator.inputs]).repeat(
-                belief.members.shape[1], 1
-            )
-            outputs = simulator.observe(simulator.init(belief, 0), inputs)
-            self.expected.append((belief.time, float(outputs[list(simulator.outputs).index(self.signal)].mean())))
+        belief = loop.state.belief
+        if belief and (not self.expected or self.expected[-1][0] < belief.time):
+            held = estimate(loop.setting.simulator, belief, loop.situation(belief.time).latest)
+            if self.signal in held:
+                self.expected.append((belief.time, held[self.signal][0]))
 
     def save(self, path: Path) -> None:
         """The last screen as an SVG file."""
@@ -81,6 +79,7 @@ class Board:
             f"  {stamp(state.now)} UTC   mode {loop.mode}   ",
             f"{state.points:,} points   {state.turns:,} turns   {state.decisions:,} decisions   ",
             ("all well", "green") if not state.findings else (f"{len(state.findings)} open findings", "bold red"),
+            f"   {self.window}",
         )
         return Panel(text)
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import msgspec
+
 from gemel import attach
 from gemel.config import load
 from gemel.core.attempt import told
-from gemel.core.errors import ConfigError, Conflict, NotFound, nearest
+from gemel.core.errors import ConfigError, Conflict, GemelError, NotFound, nearest
 from gemel.desk import Desk
+from gemel.desk.desk import CHANGES
+from gemel.loop.run import Loop
 from gemel.serve.stream import Hub
+from gemel.trust.audit import Audit
 from gemel.twin import Twin
 
 log = logging.getLogger("gemel")
@@ -27,14 +33,17 @@ class Hosted:
     def __init__(self, twin: Twin, file: Path | None = None) -> None:
         self.twin, self.file = twin, file
         self.hub = Hub(twin.signals)
+        self.watchers: list[Callable[[Loop], None]] = [self.hub.watch]
         self._adapting = Lock()
         self.trouble = ""  # why it ended, if it did not end well
+        self.book: Audit | None = None  # where it is written what scripts do
 
     @property
     def desk(self) -> Desk:
         """Who answers; opens the store when nobody has."""
         desk = self.twin.desk
-        desk.told = self.hub.told
+        desk.told, self.hub.living = self.hub.told, desk.alarms.living
+        desk.attached = self._attached
         return desk
 
     async def ask(self, method: str, **arguments: Any) -> Any:
@@ -55,25 +64,52 @@ class Hosted:
         finally:
             self._adapting.release()
 
+    async def _attached(self, method: str, arguments: Mapping[str, Any], user: str) -> Any:
+        """A question of a script on this machine; what changes something is in the audit before and after."""
+        if self.book is None or method not in CHANGES or arguments.get("dry"):
+            return await self.ask(method, **arguments)
+        asked = msgspec.json.encode(dict(arguments), enc_hook=str).decode()[:2000]
+        what = {"action": f"ATTACH {method}", "twin": self.twin.name, "caller": user, "asked": asked}
+        n = await asyncio.to_thread(self.book.write, **what, verdict="allowed")
+        status = "failed"
+        try:
+            answer = await self.ask(method, **arguments)
+            status = "done"
+            return answer
+        except GemelError as error:
+            status = error.message
+            raise
+        finally:
+            with suppress(GemelError):  # it is done; the next one cannot be noted either, and is not done
+                await asyncio.to_thread(self.book.write, verdict="done", of=n, status=status)
+
+    def _watch(self, loop: Loop) -> None:
+        for watcher in self.watchers:
+            watcher(loop)
+
     async def run(self) -> None:
         """Live until the sources end, and answer from the store for ever after. Ends only when it is cancelled."""
         _ = self.desk
         try:
-            await self.twin.live(watch=self.hub.watch)
+            await self.twin.live(watch=self._watch)
         except Exception as error:
             self.trouble = told("the twin", error)
             log.error("twin '%s' has stopped: %s", self.twin.name, self.trouble, exc_info=log.isEnabledFor(10))
         try:
-            async with attach.serve(self.twin.socket, lambda method, arguments: self.desk.answer(method, arguments)):
+            async with attach.serve(self.twin.socket, self._attached):
                 await asyncio.Event().wait()
         finally:
             self.twin.close()
 
 
 class Host:
-    """The twins of a process, by name. Raises `ConfigError` when two have the same."""
+    """The twins of a process, by name; there may be none at first. `folder`: where their files stand, and new ones are
+    put. Raises `ConfigError` when two have the same name."""
 
     def __init__(self, twins: Sequence[Twin], files: Sequence[Path] = ()) -> None:
+        self.folder = files[0].parent if files else Path()
+        self._living: asyncio.TaskGroup | None = None
+        self._book: Audit | None = None
         places = [*files, *([None] * (len(twins) - len(files)))]
         self.twins = {twin.name: Hosted(twin, file) for twin, file in zip(twins, places, strict=True)}
         if len(self.twins) < len(twins):
@@ -88,6 +124,23 @@ class Host:
         if name not in self.twins:
             raise NotFound(f"there is no twin '{name}' here{nearest(name, self.twins)}", "see /v1/twins")
         return self.twins[name]
+
+    def add(self, twin: Twin, file: Path | None = None) -> Hosted:
+        """One more, which lives from now on. Raises `Conflict` when its name is taken."""
+        if twin.name in self.twins:
+            raise Conflict(f"a twin '{twin.name}' is served already", "give it another name")
+        one = Hosted(twin, file)
+        one.book = self._book
+        self.twins = {**self.twins, twin.name: one}  # another table: somebody may be going through the old one
+        if self._living:
+            self._living.create_task(one.run())
+        return one
+
+    def audited(self, book: Audit) -> None:
+        """From now on what scripts on this machine change is written there."""
+        self._book = book
+        for hosted in self:
+            hosted.book = book
 
     def open(self) -> None:
         """Open every store, so that a twin which cannot be served is known before anything runs."""
@@ -105,10 +158,10 @@ class Host:
 
     async def run(self) -> None:
         """Let all of them live; ends when it is cancelled, and then every twin has recorded its memory."""
-        tasks = [asyncio.create_task(hosted.run()) for hosted in self]
         try:
-            await asyncio.gather(*tasks)
+            async with asyncio.TaskGroup() as self._living:
+                for hosted in self:
+                    self._living.create_task(hosted.run())
+                await asyncio.Event().wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._living = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,11 +18,13 @@ import numpy as np
 
 from gemel.core.clock import Wall
 from gemel.core.errors import GemelError
+from gemel.core.life import Action
 from gemel.core.values import BAD, Batch, Belief, Decision, Finding, Forecast, Signals
+from gemel.desk.estimates import estimate
 from gemel.loop.run import Loop
 from gemel.serve.shapes import encoded, shaped
 
-TOPICS = ("values", "belief", "forecasts", "findings", "decisions", "acks")
+TOPICS = ("values", "belief", "forecasts", "findings", "decisions", "acks", "hands")
 PAUSE = 0.1
 """Seconds in which what is new is gathered: a signal's newest point is told so many times a second, not more."""
 KEPT, KEPT_BYTES = 2000, 16 << 20
@@ -78,6 +80,8 @@ class Hub:
         self._kept: deque[Message] = deque()
         self._bytes = 0
         self._values = _Newest(len(signals))
+        self.living: Callable[[Iterable[Finding]], Iterable[Finding]] = lambda findings: findings
+        """Gives findings their lives."""
         self._loop: Loop | None = None
         self._due: asyncio.TimerHandle | None = None
         self._reading: asyncio.Future[None] | None = None
@@ -95,22 +99,26 @@ class Hub:
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(PAUSE, self._flush)
 
-    def told(self, decision: Decision) -> None:
-        """For `Desk.told`: a person has made or changed a decision."""
-        self._publish("decisions", decision)
+    def told(self, value: Any) -> None:
+        """For `Desk.told`: a person has changed a decision, or done something about a finding or an actuator."""
+        if isinstance(value, Decision):
+            self._publish("decisions", value)
+        elif self._loop is not None:
+            self.watch(self._loop)
 
     def _flush(self) -> None:
         self._due = None
         if self._values.fresh:
             self._publish("values", self._values.taken())
         if self._loop is not None:
-            for topic, value in self._seen.news(self._loop):
-                self._publish(topic, value)
+            with suppress(GemelError):  # the store may have been closed meanwhile
+                for topic, value in self._seen.news(self._loop, self.living):
+                    self._publish(topic, value)
             if fresh := self._seen.acks(self._loop):
                 self._reading = asyncio.ensure_future(self._acks(self._loop, fresh))
 
     async def _acks(self, loop: Loop, fresh: int) -> None:
-        with suppress(GemelError):  # the store may have been closed meanwhile
+        with suppress(GemelError):
             for ack in await asyncio.to_thread(loop.store.read, "ack", last=fresh):
                 self._publish("acks", ack)
 
@@ -189,24 +197,39 @@ class _Seen:
         self._forecasts: Sequence[Forecast] = ()
         self._findings: dict[str, Finding] = {}
         self._decision: Decision | None = None
+        self._hands: dict[str, Action] = {}
         self._acks = -1  # not counted yet
 
-    def news(self, loop: Loop) -> Iterator[tuple[str, Any]]:
+    def news(self, loop: Loop, living: Callable[[Iterable[Finding]], Iterable[Finding]]) -> Iterator[tuple[str, Any]]:
         state = loop.state
         if state.belief is not None and state.belief is not self._belief:
             self._belief = state.belief
-            yield "belief", {"time": state.belief.time, "mean": state.belief.mean(), "spread": state.belief.spread()}
+            latest = loop.situation(state.belief.time).latest
+            yield (
+                "belief",
+                {
+                    "time": state.belief.time,
+                    "mean": state.belief.mean(),
+                    "spread": state.belief.spread(),
+                    "estimate": estimate(loop.setting.simulator, state.belief, latest),
+                },
+            )
         if state.forecasts is not self._forecasts:
             self._forecasts = state.forecasts
             yield from (("forecasts", forecast) for forecast in state.forecasts)
-        found = {finding.id: finding for finding in state.findings}
-        closed = [replace(f, open=False, time=state.now) for id, f in self._findings.items() if id not in found]
+        found = {finding.id: finding for finding in living(state.findings)}
+        gone = [replace(f, open=False, time=state.now) for id, f in self._findings.items() if id not in found]
         changed = [f for id, f in found.items() if self._findings.get(id) != f]
         self._findings = found
-        yield from (("findings", finding) for finding in (*closed, *changed))
+        yield from (("findings", finding) for finding in (*living(gone), *changed))
         if state.decision is not None and state.decision is not self._decision:
             self._decision = state.decision
             yield "decisions", state.decision
+        held, before = state.held(max(loop.setting.clock.now(), state.now)), self._hands
+        self._hands = held
+        for signal in {**before, **held}:
+            if held.get(signal) != before.get(signal):
+                yield "hands", {"signal": signal, "hand": held.get(signal)}
 
     def acks(self, loop: Loop) -> int:
         """How many acks came since it was last asked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -14,8 +14,9 @@ import numpy as np
 from gemel.core import codec
 from gemel.core.clock import FOREVER, NEVER
 from gemel.core.errors import ConfigError, StoreError
+from gemel.core.rollup import Rollup
 from gemel.core.setting import Setting
-from gemel.core.values import QUALITIES, Batch, Codes, Floats, Frame, Ints, Signals, Times
+from gemel.core.values import BAD, QUALITIES, Batch, Bools, Codes, Floats, Frame, Ints, Signals, Times
 from gemel.stores.entry import Entry, digest, entry
 from gemel.stores.file import File, arrow
 from gemel.stores.tail import Columns, Tail, find
@@ -33,6 +34,11 @@ CREATE VIEW history AS
     SELECT name AS signal, make_timestamp_ns(time) AS time, value, unit, {list(QUALITIES)}[quality + 1] AS quality
     FROM points JOIN signals ON number = points.signal ORDER BY sequence;
 """
+
+# the newest of an id is found without touching the bodies; an entry without an id is its own newest
+_NEWEST = """SELECT body FROM journal SEMI JOIN (SELECT max(sequence) AS sequence FROM journal
+    WHERE kind = $1 AND {}
+    GROUP BY CASE id WHEN '' THEN sequence::VARCHAR ELSE ' ' || id END) USING (sequence)"""
 
 
 class Duckdb:
@@ -132,6 +138,8 @@ class Duckdb:
         ((self._revisions, self._duplicates),) = self._file.ask("SELECT revisions, duplicates FROM store").fetchall()
         ((self._points,),) = self._file.ask("SELECT coalesce(max(sequence) + 1, 0) FROM points").fetchall()
         ((self._entries,),) = self._file.ask("SELECT coalesce(max(sequence) + 1, 0) FROM journal").fetchall()
+        self._extents: dict[int, tuple[int, int, int]] = {}
+        self._measured = 0  # points that `_extents` knows of
         newest = np.full(len(self._numbers), NEVER, np.int64)
         for number, time in self._file.ask("SELECT signal, max(time) FROM points GROUP BY signal").fetchall():
             newest[number] = time
@@ -225,18 +233,65 @@ class Duckdb:
             return self._tail.latest(find(self._numbers, signals), signals, at)
 
     def read(self, kind: str, start: int | None = None, end: int | None = None, last: int | None = None) -> list[Any]:
-        # the newest of an id is found without touching the bodies; an entry without an id is its own newest
-        newest = """SELECT max(sequence) AS sequence FROM journal
-            WHERE kind = $1 AND time BETWEEN $2 AND $3
-            GROUP BY CASE id WHEN '' THEN sequence::VARCHAR ELSE ' ' || id END"""
-        query = f"SELECT body FROM journal SEMI JOIN ({newest}) USING (sequence) ORDER BY time DESC, sequence DESC"
+        query, inside = f"{_NEWEST} ORDER BY time DESC, sequence DESC", "time BETWEEN $2 AND $3"
         if kind == "snapshot":
             query = """SELECT body FROM snapshots
                 WHERE $1 = 'snapshot' AND time BETWEEN $2 AND $3 ORDER BY time DESC, id DESC"""
         with self._lock:
             bounds = (NEVER if start is None else int(start), FOREVER if end is None else int(end))
-            rows = self._file.ask(f"{query} LIMIT $4", kind, *bounds, 2**62 if last is None else last).fetchall()
-        return [codec.decode(body) for (body,) in reversed(rows)]
+            found = self._file.ask(
+                f"{query.format(inside)} LIMIT $4", kind, *bounds, 2**62 if last is None else last
+            ).fetchall()
+        return [codec.decode(body) for (body,) in reversed(found)]
+
+    def pick(self, kind: str, times: Sequence[int]) -> list[Any]:
+        query = f"{_NEWEST} ORDER BY time, sequence".format("time IN (SELECT time FROM rows)")
+        with self._lock:
+            found = self._file.ask(query, kind, rows=arrow(time=np.array(times, np.int64))).fetchall()
+        return [codec.decode(body) for (body,) in found]
+
+    def rollup(self, signals: Sequence[str], start: int, width: int, cells: int) -> list[Rollup]:
+        numbers = find(self._numbers, signals)
+        where = f"signal IN ({', '.join(map(str, numbers))}) AND time BETWEEN $1 AND $1 + $2::BIGINT * $3 - 1"
+        source = (
+            "points"
+            if not self._revisions
+            else f"""(SELECT signal, time, arg_max(value, sequence) AS value,
+            arg_max(quality, sequence) AS quality FROM points WHERE {where} GROUP BY signal, time)"""
+        )
+        found = self._file.scan(
+            f"""SELECT signal, cell, min(v) AS low, avg(v) AS mean, max(v) AS high, count(v) AS usable, count(*) AS held
+            FROM (SELECT signal, ((time - $1) // $2)::USMALLINT AS cell,
+                CASE WHEN quality <> {BAD} AND isfinite(value) THEN value END AS v FROM {source} WHERE {where})
+            GROUP BY signal, cell""",
+            start, width, cells,
+        )  # fmt: skip
+        return [_rollup(found, found["signal"] == number, cells) for number in numbers]
+
+    def extent(self, signals: Sequence[str]) -> list[tuple[int, int, int]]:
+        numbers, upto = find(self._numbers, signals), self._points
+        fresh = self._file.scan(
+            """SELECT signal, min(time) AS oldest, max(time) AS newest, count(*) AS held FROM points
+            WHERE sequence BETWEEN $1 AND $2 GROUP BY signal""",
+            self._measured, upto - 1,
+        )  # fmt: skip
+        with self._lock:
+            if upto > self._measured:
+                self._measured = upto
+                for number, *new in zip(
+                    *(fresh[n].tolist() for n in ("signal", "oldest", "newest", "held")), strict=True
+                ):
+                    oldest, newest, held = self._extents.get(number, (FOREVER, NEVER, 0))
+                    self._extents[number] = (min(oldest, new[0]), max(newest, new[1]), held + new[2])
+            return [self._extents.get(number, (0, 0, 0)) for number in numbers]
+
+    def index(self, kind: str, start: int | None = None, end: int | None = None) -> list[tuple[int, str]]:
+        bounds = (NEVER if start is None else int(start), FOREVER if end is None else int(end))
+        with self._lock:
+            return self._file.ask(
+                "SELECT DISTINCT time, id FROM journal WHERE kind = $1 AND time BETWEEN $2 AND $3 ORDER BY time",
+                kind, *bounds,
+            ).fetchall()  # fmt: skip
 
     def counts(self) -> dict[str, int]:
         """Points kept, how many of them revise an earlier one, duplicates turned away, journal entries."""
@@ -288,6 +343,19 @@ class Duckdb:
         query = f"SELECT signal, time, value, quality FROM points {where} ORDER BY {order}"
         found = self._file.ask(query, *values, rows=rows).fetchnumpy()
         return Columns(*(np.asarray(found[name]) for name in Columns._fields))
+
+
+def _rollup(found: Mapping[str, Any], own: Bools, cells: int) -> Rollup:
+    """The rows of one signal, spread over all cells."""
+
+    def spread(name: str, kind: Any, empty: float) -> Any:
+        column = np.full(cells, empty, kind)
+        column[found["cell"][own]] = np.ma.filled(found[name][own], empty)
+        return column
+
+    usable, held = spread("usable", np.int64, 0), spread("held", np.int64, 0)
+    low, mean, high = (spread(name, np.float64, np.nan) for name in ("low", "mean", "high"))
+    return Rollup(low, mean, high, usable, held - usable)
 
 
 def _table(things: Iterable[Any], *names: str) -> dict[str, Any]:

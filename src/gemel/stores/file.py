@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -23,6 +24,8 @@ class File:
         self.path = path
         self._memory = memory
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._aside: duckdb.DuckDBPyConnection | None = None
+        self._reading = Lock()
 
     def open(self, schema: str) -> None:
         """Take the file; one that is not there is made with `schema`. Raises `StoreBusy` or `StoreError`."""
@@ -34,10 +37,14 @@ class File:
 
     def close(self) -> None:
         """Let go of the file. Nothing is lost without it: it only folds the log into the file."""
-        if self._connection is not None:
+        if aside := self._aside:
             with suppress(duckdb.Error):
-                self._connection.close()
-            self._connection = None
+                aside.interrupt()
+        with self._reading:
+            if self._connection is not None:
+                with suppress(duckdb.Error):
+                    self._connection.close()
+                self._connection = None
 
     def reopen(self) -> None:
         """Give up a connection that DuckDB has declared dead (it does so when it cannot write) and make a new one."""
@@ -52,6 +59,21 @@ class File:
             return self._connection.execute(query, values)
         except duckdb.Error as error:
             raise _trouble(error, self.path) from error
+
+    def scan(self, query: str, *values: Any) -> dict[str, Any]:
+        """Columns of a long query, on a connection of its own: appends go on meanwhile. One at a time; `close` breaks
+        it off with a `StoreError`."""
+        with self._reading:
+            if self._connection is None:
+                raise StoreError(f"'{self.path}' is not open", "open the store first")
+            try:
+                with self._connection.cursor() as self._aside:
+                    found: dict[str, Any] = self._aside.execute(query, values).fetchnumpy()
+                    return found
+            except duckdb.Error as error:
+                raise _trouble(error, self.path) from error
+            finally:
+                self._aside = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -97,15 +97,13 @@ class Keys:
 
     def new(self, name: str, scopes: Sequence[str] = ("read",), twins: Sequence[str] = ()) -> str:
         """Make a key and return it; nobody can look it up later."""
-        wrong = [f"unknown scope '{s}'{nearest(s, SCOPES)}" for s in scopes if s not in SCOPES]
-        if wrong:
-            raise ConfigError(wrong, f"scopes: {', '.join(SCOPES)}")
+        granted = scoped(scopes)
         if not name or not scopes:
             raise InputError("a key needs a name and a scope", "gemel key new NAME --scopes read")
         if any(key.name == name for key in self.all()):
             raise InputError(f"there is a key '{name}' already", f"choose another name, or: gemel key revoke {name}")
         text = PREFIX + secrets.token_urlsafe(32)
-        key = Key(name, digest(text), tuple(dict.fromkeys(scopes)), tuple(twins), instant_id(Wall().now()))
+        key = Key(name, digest(text), granted, tuple(twins), instant_id(Wall().now()))
         self._write([*self.all(), key])
         return text
 
@@ -136,6 +134,14 @@ class Keys:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.path)
+
+
+def scoped(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The scopes, each once. Raises `ConfigError` for one there is not."""
+    held = tuple(dict.fromkeys(scopes))
+    if wrong := [f"unknown scope '{s}'{nearest(s, SCOPES)}" for s in held if s not in SCOPES]:
+        raise ConfigError(wrong, f"scopes: {', '.join(SCOPES)}")
+    return held
 
 
 def digest(text: str) -> str:

@@ -150,7 +150,7 @@ def _append(file: int, content: bytes) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     new = path.with_name(path.name + ".new")
-    with open(new, "wb") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

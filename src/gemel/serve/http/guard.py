@@ -39,8 +39,8 @@ SESSION = "/v1/session"
 COOKIE = "gemel_session"
 POLICY = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline'",
-    "style-src": "'self' 'unsafe-inline'",
+    "script-src": "'self'",
+    "style-src": "'self'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
     "connect-src": "'self'",
@@ -61,11 +61,13 @@ HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Which scope a path needs; "" none at all. A group `twin` in the pattern says whose it is."""
+    """Which scope a path needs; "" none at all. A group `twin` in the pattern says whose it is. `limit`: bytes of a
+    body; None where what stands there reads and bounds it itself."""
 
     method: str
     pattern: re.Pattern[str]
     scope: str
+    limit: int | None = LARGEST
 
     @staticmethod
     def of(method: str, path: str, scope: str) -> Right:
@@ -97,9 +99,10 @@ class Guard:
         keys: Keys | None = None,
         names: Iterable[str] = (),
         counts: Counter[int] | None = None,
+        slowest_s: float = SLOWEST,
     ) -> None:
-        self._app, self._audit, self._keys = app, audit, keys
-        self._rights = tuple(rights)
+        self._app, self._audit, self._keys, self._slowest_s = app, audit, keys, slowest_s
+        self.rights = tuple(rights)
         self._names = tuple(names)
         self._failures, self._sessions = Failures(), Sessions()
         self._busy = 0
@@ -136,6 +139,8 @@ class Guard:
             raise Refused(503, "too many requests at once", "try again in a moment", [(b"retry-after", b"1")])
         self._ours(headers)
         method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        if method == "HEAD":  # as GET; what carries the answer leaves its body out
+            method, scope = "GET", {**scope, "method": "GET"}
         if scope["path"] == SESSION and method in ("POST", "DELETE"):
             await self._session(scope, receive, send, headers, address)
             return
@@ -151,14 +156,15 @@ class Guard:
                 await self._write(**action, caller=self._name(headers), verdict="denied", status=refused.status)
             raise
         scope["gemel.caller"] = caller
-        if scope["type"] == "websocket":
+        if right.limit is None or scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        body = await _body(receive, headers)
+        body = await _body(receive, headers, self._slowest_s, right.limit)
         if not changes:
             await self._app(scope, _replayed(body, receive), send)
             return
-        text = body[:2000].decode("utf-8", "replace")
+        plain = "octet-stream" not in headers.get("content-type", "")
+        text = body[:2000].decode("utf-8", "replace") if plain else f"{len(body):,} bytes"
         n = await self._write(**action, caller=caller.name, verdict="allowed", asked=text)
         done = 500
 
@@ -186,8 +192,9 @@ class Guard:
         return caller
 
     def _absent(self, path: str) -> Refused:
-        methods = {right.method for right in self._rights if right.pattern.fullmatch(path)} - {"WEBSOCKET"}
+        methods = {right.method for right in self.rights if right.pattern.fullmatch(path)} - {"WEBSOCKET"}
         if methods:
+            methods |= {"HEAD"} if "GET" in methods else set()
             allowed = ", ".join(sorted(methods))
             return Refused(
                 405, f"{path} is not asked in that way", f"it takes {allowed}", [(b"allow", allowed.encode())]
@@ -203,7 +210,7 @@ class Guard:
             raise Refused(403, f"a page of {origin[:100]} may not ask this server", "only its own pages may")
 
     def _right(self, method: str, path: str) -> tuple[Right | None, str]:
-        for right in self._rights:
+        for right in self.rights:
             if right.method == method and (found := right.pattern.fullmatch(path)):
                 return right, found.groupdict().get("twin", "")
         return None, ""
@@ -256,7 +263,8 @@ class Guard:
         else:
             self._patient(address)
             try:
-                key = str(msgspec.json.decode(await _body(receive, headers), type=dict[str, Any])["key"])
+                body = await _body(receive, headers, self._slowest_s)
+                key = str(msgspec.json.decode(body, type=dict[str, Any])["key"])
             except (msgspec.DecodeError, KeyError):
                 raise Refused(422, "the body has no key", 'send {"key": "gemel_..."}') from None
             caller = LOCAL if self._keys is None else self._known(lambda keys: keys.caller(key))
@@ -273,6 +281,7 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
     async def _write(self, **what: Any) -> int:
+        what = {name: _KEY.sub("gemel_...", text) if isinstance(text, str) else text for name, text in what.items()}
         try:
             return await asyncio.to_thread(self._audit.write, **what)
         except GemelError as error:
@@ -280,6 +289,7 @@ class Guard:
             raise Refused(503, error.message, error.hint) from None
 
 
+_KEY = re.compile(r"gemel_[\w-]{20,}")  # somebody may write a key where none belongs
 _BEARER = (b"www-authenticate", b"Bearer")
 
 
@@ -308,14 +318,14 @@ def _cookie(headers: Mapping[str, str]) -> str:
     return held.value if held else ""
 
 
-async def _body(receive: Any, headers: Mapping[str, str]) -> bytes:
+async def _body(receive: Any, headers: Mapping[str, str], slowest_s: float, limit: int = LARGEST) -> bytes:
     """All of a body; one that is too large, or too slow, is refused."""
-    large = Refused(413, f"the body is larger than {LARGEST:,} bytes", "send less at a time")
-    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > LARGEST:
+    large = Refused(413, f"the body is larger than {limit:,} bytes", "send less at a time")
+    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
         raise large
     parts, size = [], 0
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(slowest_s):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -323,7 +333,7 @@ async def _body(receive: Any, headers: Mapping[str, str]) -> bytes:
                 part = message.get("body", b"")
                 parts.append(part)
                 size += len(part)
-                if size > LARGEST:
+                if size > limit:
                     raise large
                 if not message.get("more_body"):
                     return b"".join(parts)

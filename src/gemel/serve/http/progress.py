@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gemel.serve.http.errors import unexpected
+from gemel.serve.http.events import event
 from gemel.serve.shapes import encoded
 
 Step = Callable[[int, int, str], None]
@@ -18,17 +19,13 @@ async def events(work: Callable[[Step], Any]) -> AsyncIterator[bytes]:
     news: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def step(done: int, of: int, text: str) -> None:
-        loop.call_soon_threadsafe(news.put_nowait, _event("progress", encoded({"done": done, "of": of, "text": text})))
+        loop.call_soon_threadsafe(news.put_nowait, event("progress", encoded({"done": done, "of": of, "text": text})))
 
     working = asyncio.ensure_future(asyncio.to_thread(work, step))
     working.add_done_callback(lambda _: news.put_nowait(None))
-    while (event := await news.get()) is not None:
-        yield event
+    while (held := await news.get()) is not None:
+        yield held
     try:
-        yield _event("done", encoded(working.result()))
+        yield event("done", encoded(working.result()))
     except Exception as error:
-        yield _event("error", unexpected(error)[1])
-
-
-def _event(name: str, body: bytes) -> bytes:
-    return f"event: {name}\ndata: ".encode() + body + b"\n\n"
+        yield event("error", unexpected(error)[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -39,13 +40,20 @@ class Address:
 
 
 async def serve(
-    host: Host, address: Address, audit: Path, keys: Keys | None = None, ready: Callable[[str], None] = lambda _: None
+    host: Host,
+    address: Address,
+    audit: Path,
+    keys: Keys | None = None,
+    ready: Callable[[str], None] = lambda _: None,
+    window: bool = True,
 ) -> None:
     """Until it is cancelled, or the process is told to stop: then every twin records its memory. `ready` is called with
     the address once it listens. Raises `ConfigError` for an address that is taken or may not be listened on."""
     check_address(address.host, bool(keys and keys.all()), bool(address.tls), address.proxy, address.names)
     with _listening(address) as door, contextlib.closing(Audit(audit)) as book:
-        server = _Server(_config(address, application(host, book, keys, address.names)))
+        logging.getLogger("uvicorn.error").addFilter(_telling)
+        server = _Server(_config(address, application(host, book, keys, address.names, window)))
+        host.audited(book)
         host.open()
         async with asyncio.TaskGroup() as tasks:
             living = tasks.create_task(host.run())
@@ -69,18 +77,25 @@ class _Server(uvicorn.Server):
         yield  # whoever runs the twins listens for signals
 
 
+def _telling(record: logging.LogRecord) -> bool:
+    """uvicorn takes a WebSocket that was refused with an answer for one that was forgotten."""
+    return "without completing handshake" not in record.msg
+
+
 def _config(address: Address, app: object) -> uvicorn.Config:
     certificate, key = address.tls or (None, None)
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="none",
-        lifespan="off",
+        lifespan="on",
         log_config=None,
+        log_level="warning",  # below it are the headers of WebSockets, and with them keys
         access_log=False,
         server_header=False,
         proxy_headers=bool(address.proxy),
         forwarded_allow_ips=address.proxy,
         ws_max_size=1 << 16,
+        timeout_keep_alive=75,  # longer than clients and proxies keep a connection, so that they end it, not we
         timeout_graceful_shutdown=5,
         ssl_certfile=certificate,
         ssl_keyfile=key,

@@ -3,7 +3,7 @@
     service = Inference([ZeroShot()])        # mount it so that it sees /v2 and all below
 
 It may be mounted under any root path, keeps no access control of its own, and needs no start-up: models load in the
-worker thread as soon as it is made, and are ready when they are.
+worker thread when the first request comes, and are ready when they are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Inference:
     """Answers for `models`.
 
     batch: series answered by one call at most. wait: how long a request waits for companions at most. queue: requests
-    that may wait; more are told to come again (503). body: bytes of a request at most, packed or unpacked.
+    that may wait; more are told to come again (503). body: bytes of a request at most, packed or unpacked. slowest: how
+    long a body may take to come. sees: whether the caller of a request may hear of the model of that name.
     """
 
     def __init__(
@@ -53,13 +54,16 @@ class Inference:
         wait: str = "2ms",
         queue: int = 256,
         body: int = 32 * 2**20,
+        slowest: str = "1min",
+        sees: Callable[[Scope, str], bool] = lambda *_: True,
     ) -> None:
         self.models = list(models)
         self.metrics = Metrics()
         self.body = body
+        self._slowest_s, self._sees = duration(slowest) / SECOND, sees
         self._held = 0
         self._batcher = Batcher(batch, duration(wait) / SECOND, queue, self._called)
-        self._loads: dict[Model, Future[None]] = {m: self._batcher.submit(m.load) for m in self.models}
+        self._loads: dict[Model, Future[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,6 +72,8 @@ class Inference:
         if scope["type"] != "http":
             raise TypeError(f"no answer to {scope['type']}")
         began, labels = perf_counter(), {"model": ""}
+        if not self._loads:
+            self._loads = {m: self._batcher.submit(m.load) for m in self.models}
         try:
             status, headers, body = await self._answer(scope, receive, labels)
         except Exception as error:
@@ -79,6 +85,10 @@ class Inference:
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def measured(self, seen: Callable[[str], bool] = lambda _: True) -> str:
+        """Counts and times as Prometheus text, those of the models for which `seen(name)`."""
+        return self.metrics.text(len(self._batcher), seen)
 
     def close(self) -> None:
         """No more answers; for the end of whatever this is mounted in."""
@@ -93,18 +103,18 @@ class Inference:
             "": lambda: _json(self._itself()),
             "/health/live": lambda: _json({"live": True}),
             "/health/ready": lambda: _health(all(self._problem(m) == "" for m in self.models)),
-            "/metrics": lambda: _text(self.metrics.text(len(self._batcher))),
+            "/metrics": lambda: _text(self.measured()),
         }
         if path in plain:
             _method(scope, "GET")
             return plain[path]()
         if path == "/repository/index":
             _method(scope, "POST")
-            return _json([self._row(m) for m in self.models])
+            return _json([self._row(m) for m in self.models if self._sees(scope, m.name)])
         found = _MODEL.fullmatch(path)
         if found is None:
             raise Refused(404, f"there is no {path}")
-        model = self._model(found["model"], found["version"] or "")
+        model = self._model(found["model"], found["version"] or "", scope)
         if found["verb"] == "/infer":
             _method(scope, "POST")
             labels["model"] = model.name
@@ -114,10 +124,13 @@ class Inference:
 
     async def _infer(self, model: Model, scope: Scope, receive: Receive) -> Answer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._loads[model].done():
+            await _settled(asyncio.wrap_future(self._loads[model]))
         self._ready(model)
         chunks: list[bytes] = []
         try:
-            body = await self._read(receive, headers.get("content-length", ""), chunks)
+            async with asyncio.timeout(self._slowest_s):
+                body = await self._read(receive, headers.get("content-length", ""), chunks)
             if encoding := headers.get("content-encoding", "").strip().lower():
                 body = await asyncio.to_thread(unpacked, body, encoding, self.body)
                 chunks.append(body)
@@ -158,11 +171,12 @@ class Inference:
 
     # -- models -------------------------------------------------------------------------------------------------
 
-    def _model(self, name: str, version: str) -> Model:
+    def _model(self, name: str, version: str, scope: Scope) -> Model:
         """The model of that name and version; the last listed one of that name where no version is asked for."""
-        named = [m for m in self.models if m.name == name]
+        seen = [m for m in self.models if self._sees(scope, m.name)]
+        named = [m for m in seen if m.name == name]
         if not named:
-            names = [m.name for m in self.models]
+            names = [m.name for m in seen]
             raise Refused(404, f"there is no model '{name}'{nearest(name, names)}")
         found = [m for m in named if version in ("", m.version)]
         if not found:
@@ -208,6 +222,12 @@ class Inference:
             self.metrics.count(name, labels, by)
 
 
+async def _settled(future: asyncio.Future[None]) -> None:
+    """Wait for it, whatever comes of it."""
+    await asyncio.wait([future])
+    _ = future.cancelled() or future.exception()
+
+
 def _refusal(error: Exception) -> Answer:
     """A status and the protocol's `{"error": ...}`."""
     headers: dict[str, str] = {}
@@ -216,6 +236,8 @@ def _refusal(error: Exception) -> Answer:
         status, headers, text = error.status, error.headers, error.message
     elif isinstance(error, InputError):
         status, text = 400, str(error)
+    elif isinstance(error, TimeoutError):
+        status, text = 400, "the body did not come: send it at once"
     elif isinstance(error, GemelError):
         text = str(error)
     if status == 500:

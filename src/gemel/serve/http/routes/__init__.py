@@ -1,5 +1,19 @@
 """The control API: what may be asked of the twins, a file a subject, each route with the scope it needs."""
 
-from gemel.serve.http.routes import artifacts, deciding, server, thinking, twins
+from gemel.serve.http.routes import (
+    artifacts,
+    ask,
+    deciding,
+    findings,
+    hands,
+    new,
+    past,
+    server,
+    standing,
+    thinking,
+    twins,
+)
 
-ROUTERS = [one.route for one in (server, twins, thinking, deciding, artifacts)]
+ROUTERS = [
+    one.route for one in (server, twins, thinking, findings, deciding, hands, artifacts, past, standing, ask, new)
+]

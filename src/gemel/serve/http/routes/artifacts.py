@@ -11,6 +11,7 @@ from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from gemel.core.errors import NotFound
+from gemel.core.units import duration
 from gemel.serve.http import schema
 from gemel.serve.http.errors import DOCUMENTED
 from gemel.serve.http.progress import events
@@ -50,6 +51,8 @@ async def adapt(request: Request, twin: Name, body: Ahead) -> Response:
     """Fit the pre-trained network to the twin's own history; what came out is put to use if that is better. Told as
     server-sent events: `progress` with `done`, `of` and `text`, at the end `done` or `error`."""
     one = hosted(request, twin)
+    if body.horizon:
+        duration(body.horizon)  # what is no duration is told before the stream begins
     return StreamingResponse(events(partial(one.adapt, body.horizon)), media_type="text/event-stream")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from gemel.core.values import Finding
 from gemel.serve.http import schema
 from gemel.serve.http.hot import moment
 from gemel.serve.http.routing import PREFIX, Ahead, Body, Last, Name, Span, When, hosted, needs, reply
@@ -41,19 +40,18 @@ async def whatif(request: Request, twin: Name, body: WhatIf) -> Response:
     return reply({"asis": shaped(found[0]), "whatif": shaped(found[1])})
 
 
-@route.get("/twins/{twin}/findings", tags=["thinking"], **needs("read", list[Finding]))
-async def findings(
-    request: Request, twin: Name, all: Annotated[bool, Query(description="Also those that are closed.")] = False
-) -> Response:
-    """What is wrong."""
-    return reply(await hosted(request, twin).ask("findings", all=all))
+@route.get("/twins/{twin}/estimates", tags=["thinking"], **needs("read", schema.Estimates))
+async def estimates(request: Request, twin: Name, start: When = None, end: When = None, last: Last = 300) -> Response:
+    """What it believed its signals to be: the simulator's outputs at the newest beliefs, oldest first."""
+    begin, stop = (None if t is None else moment(t) for t in (start, end))
+    return reply(await hosted(request, twin).ask("estimates", start=begin, end=stop, last=last))
 
 
 @route.get("/twins/{twin}/journal/{kind}", tags=["thinking"], **needs("read", list[schema.Entry]))
 async def journal(
     request: Request,
     twin: Name,
-    kind: Literal["belief", "forecast", "finding", "decision", "ack", "event"],
+    kind: Literal["belief", "forecast", "finding", "decision", "ack", "event", "action"],
     start: When = None,
     end: When = None,
     last: Last = 100,

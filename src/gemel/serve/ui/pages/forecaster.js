@@ -1,0 +1,139 @@
+// What forecasts this twin and how good it has been; how the belief has done; and what could take its place.
+
+import { get, of } from "../lib/api.js";
+import { Chart, legend } from "../lib/chart.js";
+import { card, fill, h } from "../lib/dom.js";
+import { histogram, reliability } from "../lib/figures.js";
+import { day, duration, ms, number, percent, span } from "../lib/format.js";
+import { t } from "../lib/words.js";
+import { drift, posteriors } from "../panels/beliefs.js";
+import { leaderboard } from "../panels/leaderboard.js";
+import { network } from "../panels/network.js";
+import { versions } from "../panels/versions.js";
+
+export const title = "Forecaster";
+
+const OFTEN = 30000; // asked anew every so many ms: it changes with each forecast that comes true
+
+export async function show(content, twin, frame) {
+  const status = await frame.status();
+  frame.mode(status.mode);
+  frame.subtitle(t("What forecasts this twin, and how good that has been"));
+  let wanted = new URLSearchParams(location.search).get("signal"), asked = 0;
+  const ask = () => get(of(twin, `/standing${wanted ? `?signal=${encodeURIComponent(wanted)}` : ""}`));
+  let found = await ask();
+
+  const which = h("select", { id: "signal", onchange: () => {
+    wanted = which.value;
+    history.replaceState(null, "", `?signal=${encodeURIComponent(wanted)}`);
+    again();
+  } });
+  const told = h("p", { class: "muted grow", role: "status" });
+  const tiles = h("div", { class: "cards" }), scores = h("div", { class: "column" }), believed = h("div", { class: "column" }), about = h("div", {});
+  const tried = versions(twin, found.forecaster, () => again());
+
+  async function again() {
+    const mine = ++asked;
+    told.textContent = t("Asking the twin …");
+    try {
+      const answer = await ask();
+      if (mine !== asked) return;
+      found = answer;
+      draw();
+    } catch (error) {
+      if (mine === asked) fill(told, h("span", { class: "warn" }, `${error.message}. ${error.hint}`));
+    }
+  }
+
+  function draw() {
+    fill(which, found.signals.map((name) => h("option", { value: name }, name)));
+    which.value = found.signal ?? "";
+    told.textContent = summary(found);
+    fill(tiles, numbers(found));
+    fill(scores, found.windows ? scored(found) : card(t("Scores"), unscored(found, status)));
+    fill(believed, card(t("What the twin believes"), posteriors(found.posteriors)), card(t("Drift"), drift(found.innovations, found.drift)));
+    fill(about, card(t("Forecaster"), network(found.forecaster)));
+  }
+
+  draw();
+  fill(content, h("div", { class: "column" },
+    h("div", { class: "row wrap" }, h("label", { for: "signal" }, t("Forecast of")), which, told), tiles,
+    h("div", { class: "beside" }, h("div", { class: "column" }, scores, believed), h("div", { class: "column" }, about, card(t("Challengers"), tried.element)))));
+  const timer = setInterval(() => document.hidden || again(), OFTEN);
+  return () => {
+    clearInterval(timer);
+    asked = Infinity;
+    tried.end();
+  };
+}
+
+/** The row of the forecaster that is in use. */
+const own = (found) => found.leaderboard.find((r) => r.forecaster === found.forecaster.name) ?? found.leaderboard.find((r) => !r.baseline);
+const naive = (found) => found.leaderboard.find((r) => r.baseline);
+
+function summary(found) {
+  if (!found.windows) return t("Nothing of it has come true yet.");
+  return t("{n} forecasts of {ahead}, issued {from} to {to}, each beside what was then measured", {
+    n: found.windows, ahead: span(ms(found.step) * found.steps), from: day(ms(found.start)), to: day(ms(found.end)) });
+}
+
+function tile(name, value, under, kind = "") {
+  return h("div", { class: "card tile" }, h("div", { class: "muted small cut" }, name), h("div", { class: `value ${kind}` }, value), h("div", { class: "small muted" }, under));
+}
+
+function numbers(found) {
+  const mine = own(found), plain = naive(found);
+  const drifting = found.drift.filter((d) => d.drifting);
+  const moved = tile(t("Drift"), drifting.length ? `${drifting.length} / ${found.drift.length}` : found.drift.length ? t("none") : "–",
+    drifting.length ? drifting.map((d) => d.signal).join(", ") : found.drift.length ? t("the simulator fits as well as before") : t("no simulator to compare with"), drifting.length ? "warn" : "");
+  if (!mine) return [moved];
+  return [
+    tile(t("Error (CRPS)"), number(mine.crps), plain ? beside(mine.crps, plain.crps, t(plain.forecaster)) : t("of all quantiles, scaled"), ""),
+    tile(t("Error of the median (MASE)"), number(mine.mase), plain ? beside(mine.mase, plain.mase, t(plain.forecaster)) : t("1 is a day before")),
+    tile(t("{p} band", { p: percent(found.coverage.nominal) }), percent(mine.coverage), t("of what came true was inside")),
+    moved,
+  ];
+}
+
+/** "20 % below a day before" */
+function beside(mine, other, name) {
+  const share = 1 - mine / other;
+  return share >= 0 ? t("{p} below {name}", { p: percent(share), name }) : t("{p} above {name}", { p: percent(-share), name });
+}
+
+function unscored(found, status) {
+  if (!found.forecaster.name) return h("p", { class: "empty" }, t("This twin has no forecaster. Add forecaster = { kind = \"pool\" } to its file."));
+  return h("p", { class: "empty" }, t("No forecast of {signal} has come true yet. One counts when its horizon ({ahead}) is over and two days of history lie before it.", {
+    signal: found.signal ?? t("any signal"), ahead: span(duration(status.horizon)) }));
+}
+
+function scored(found) {
+  return [card(t("Leaderboard"), leaderboard(found)), h("div", { class: "two" }, covered(found), calibrated(found))];
+}
+
+/** The share that the band held, period by period; a step lasts until the next begins. */
+function covered({ coverage, end, start, step, steps, windows }) {
+  const chart = new Chart({ label: t("Coverage over time"), height: 240 });
+  const last = windows > 1 ? end : start + step * steps;
+  const edges = [...coverage.time, last].map(ms);
+  const share = coverage.value.map((v) => v === null ? null : 100 * v), nominal = 100 * coverage.nominal;
+  const each = edges.slice(1).flatMap((edge, i) => [edges[i], edge]);
+  const twice = (column) => column.flatMap((v) => [100 * v, 100 * v]);
+  chart.set({
+    unit: "%", keep: [0, 100],
+    lines: [{ name: t("inside the band"), time: edges, value: [...share, share.at(-1)], colour: "belief", width: 2, step: true }, { time: [edges[0], edges.at(-1)], value: [nominal, nominal], colour: "text", width: 1, dash: [4, 4] }],
+    bands: coverage.low ? [{ name: t("by chance"), time: each, low: twice(coverage.low), high: twice(coverage.high), colour: "measured", alpha: 0.2 }] : [],
+  });
+  const inside = coverage.value.filter((v, i) => v >= coverage.low[i] && v <= coverage.high[i]).length;
+  return card(t("Coverage over time"),
+    chart.element, legend([t("inside the {p} band", { p: percent(coverage.nominal) }), "belief"], [t("what chance would give, 9 times in 10"), "measured", true]),
+    h("p", { class: "small muted" }, t("{k} of {n} periods are where chance would put an honest band.", { k: inside, n: coverage.value.length })));
+}
+
+function calibrated({ calibration: { levels, observed, histogram: heights } }) {
+  const held = (figure, heading, said) => h("figure", {}, h("h3", { class: "small" }, heading), figure, h("figcaption", { class: "small muted" }, said));
+  if (!levels.length) return card(t("Calibration"), h("p", { class: "empty" }, t("Nothing has come true yet.")));
+  return card(t("Calibration"), h("div", { class: "figures" },
+    held(reliability(levels, observed), t("Said and happened"), t("Dots on the line: what was given p % came true in p % of cases. Above it: forecasts are too high.")),
+    held(histogram(levels, heights), t("Where the truth fell"), t("Flat at 1 is honest. High ends: bands are too narrow. High middle: too wide."))));
+}
