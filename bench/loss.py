@@ -75,7 +75,8 @@ def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Seque
     twin = start()
     _listens(place)
     play = subprocess.Popen(
-        [*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--speed", speed, "--json"], stdout=subprocess.DEVNULL
+        [*GEMEL, "play", str(file), "--to", url, "--topic", topic, "--speed", speed, "--json"],
+        stdout=subprocess.DEVNULL,
     )
     hits = 0
     for wait in waits:

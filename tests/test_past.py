@@ -11,6 +11,7 @@ import pytest
 
 import beside
 from gemel import Signal, Twin
+from gemel.core.codec import decode, encode, jsonable
 from gemel.core.errors import Conflict, InputError
 from gemel.core.values import Ack, Batch, Belief, Command, Decision, Finding, Forecast
 from gemel.stores.duckdb import Duckdb
@@ -105,3 +106,5 @@ def test_a_week_of_a_real_run_is_there_again() -> None:
         assert then["forecasts"][0].by == "pool"
         assert set(then["after"].signals) >= {"oil", "load"}
         assert then["commands"] == [], "it was only observed"
+        for answer in (then, found, twin.rollup(["oil"]), twin.extent(), twin.standing(), twin.shadow("4d")):
+            assert jsonable(decode(encode(answer))) == jsonable(answer), "it survives the socket"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemel import Signal, Twin
-from gemel.core.errors import InputError
+from gemel.core.errors import InputError, StoreError
 from gemel.core.rollup import rolled, together
 from gemel.core.values import BAD, GOOD, Batch
 from gemel.stores.duckdb import Duckdb
@@ -107,9 +109,22 @@ def test_the_parts_of_a_history_make_the_whole(points: list[tuple[int, float]], 
 
 
 def test_a_long_roll_up_does_not_keep_appends_waiting(tmp_path: Path) -> None:
-    """It reads on a connection of its own; closing breaks it off."""
+    """It reads on a connection of its own."""
     with shed(Duckdb(str(tmp_path / "shed.gemel"))) as twin:
         twin.store.append(Batch.of([0], [START], [1.0]))
         with twin.store._file._reading:  # somebody reads for long
             assert twin.store.append(Batch.of([0], [START + 1], [2.0])) == 1
             assert twin.latest(["air"])["air"][1] == 2.0
+
+
+def test_closing_breaks_a_long_read_off(tmp_path: Path) -> None:
+    endless = "SELECT count(*) AS n FROM range(10000000) a, range(10000000) b WHERE a.range % 7 = b.range % 5"
+    twin = shed(Duckdb(str(tmp_path / "shed.gemel")))
+    with ThreadPoolExecutor(1) as aside:
+        reading = aside.submit(twin.store._file.scan, endless)
+        while twin.store._file._aside is None:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        twin.close()
+        with pytest.raises(StoreError):
+            reading.result(10)

@@ -53,6 +53,14 @@ def test_what_goes_with_the_figure() -> None:
     window = found["by_window"]
     assert all(b >= e for b, e in zip(window["time"][1:], window["end"], strict=False)), "horizons do not overlap"
     assert found["saving"]["total"] == pytest.approx(sum(window["saving"]))
+    summed = found["cumulative"]
+    last = [summed[name][-1] for name in ("saving", "low", "high")]
+    assert last == pytest.approx([found["saving"][name] for name in ("total", "low", "high")])
+    fan = found["setpoints"]["fan"]
+    assert fan["time"] == sorted(fan["time"])
+    assert (fan["time"][0], fan["time"][-1]) == (found["start"], found["end"])
+    assert len(fan["time"]) == len(fan["real"]) == len(fan["plan"])
+    assert np.nanmax(fan["plan"]) <= 2
 
 
 def test_in_the_terminal() -> None:

@@ -17,6 +17,7 @@ from gemel.stores.memory import Memory
 
 HOUR = 3600 * 10**9
 NORMAL = np.array([-1.2816, -0.8416, -0.5244, -0.2533, 0.0, 0.2533, 0.5244, 0.8416, 1.2816])
+DENSITY = np.exp(-(NORMAL**2) / 2) / np.sqrt(2 * np.pi)
 
 
 def recorded(spread: float, shift: float = 0.0, days: int = 40) -> Twin:
@@ -42,18 +43,23 @@ def test_an_honest_forecast_is_calibrated() -> None:
     best = found["leaderboard"][0]
     assert (best["forecaster"], best["baseline"]) == ("oracle", False)
     assert best["coverage"] == pytest.approx(0.8, abs=0.05)
-    assert [r["forecaster"] for r in found["leaderboard"] if r["baseline"]] == ["a day before", "last value"]
+    assert {r["forecaster"] for r in found["leaderboard"] if r["baseline"]} == {"a day before", "last value"}
     assert np.abs(np.subtract(found["calibration"]["observed"], DECILES)).max() < 0.06
     assert np.abs(np.subtract(found["calibration"]["histogram"], 1.0)).max() < 0.4
     assert np.mean(found["coverage"]["value"]) == pytest.approx(best["coverage"], abs=0.01)
     assert sum(found["coverage"]["windows"]) == 120
-    assert best["crps"] == pytest.approx(2 * 0.28 / 10, rel=0.06), "pinball of a standard normal at the deciles"
+    low, high = (np.array(found["coverage"][name]) for name in ("low", "high"))
+    value = np.array(found["coverage"]["value"])
+    assert ((low < 0.8) & (high > 0.8)).all()
+    assert ((low <= value) & (value <= high)).mean() > 0.7, "nine of ten lie where chance puts them"
+    assert best["crps"] == pytest.approx(2 * DENSITY.mean() / 10, rel=0.05), "that loss is the density"
 
 
 def test_one_that_is_too_sure_or_off_is_seen() -> None:
     with recorded(0.4) as twin:
         sure = twin.standing("x")
     assert sure["leaderboard"][0]["coverage"] < 0.5
+    assert max(sure["coverage"]["value"]) < min(sure["coverage"]["low"])
     assert sure["calibration"]["histogram"][0] > 2
     with recorded(1.0, shift=1.0) as twin:
         high = twin.standing("x")
@@ -114,6 +120,14 @@ def test_the_test_for_drift_keeps_its_level_for_neighbours_that_resemble_each_ot
         hits += p is not None and p < 0.05
     assert hits / 300 < 0.1
     assert _moved(noise[:5], noise[5:]) == (None, 0.0)
+
+
+def test_a_signal_that_fell_silent_or_never_moves_is_no_trouble() -> None:
+    for values in (np.full(960, np.nan), np.full(960, 7.0)):
+        with recorded(1.0) as twin:
+            twin.store.append(Batch.of(np.zeros(960 - 80), np.arange(80, 960) * HOUR, values[80:]))
+            found = twin.standing()
+        assert all(r["mase"] is None or r["mase"] >= 0 for r in found["leaderboard"])
 
 
 def test_nothing_recorded_is_no_trouble() -> None:

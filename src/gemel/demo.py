@@ -17,6 +17,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,9 @@ async def _window(twin: Twin, file: Path, watch: Callable[[Loop], None], board: 
         raise GemelError(host[twin.name].trouble)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ended())
-        tasks.create_task(
-            server.serve(host, server.Address(port=_free(server.PORT)), FOLDER / "gemel.audit.jsonl", None, ready)
-        )
+        watching = tasks.create_task(ended())
+        await server.serve(host, server.Address(port=_free(server.PORT)), FOLDER / "gemel.audit.jsonl", None, ready)
+        watching.cancel()  # it has been told to stop
 
 
 def _free(port: int) -> int:
@@ -204,12 +204,14 @@ async def _draw(
             await pause(0.2)
             if not json:
                 lines.tell(console)
-        board.draw()
+        with suppress(GemelError):  # the store may have been closed meanwhile
+            board.draw()
         return
     with Live(board.draw(), console=console, screen=True, auto_refresh=False) as screen:
         while ticks() < end and not live.done() and not station.done():
             await pause(0.25)
-            screen.update(board.draw(), refresh=True)
+            with suppress(GemelError):  # as above
+                screen.update(board.draw(), refresh=True)
 
 
 class _Lines:

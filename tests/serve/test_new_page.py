@@ -117,13 +117,13 @@ def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(here: Served, c
     seen = found(client, table(), "tank.csv")
     assert seen["file"] == "tank-2.csv"  # the name is free beside the served twins
     (here.folder / "tank.toml").write_text("mine")
-    before = {path.name for path in here.folder.iterdir()}
+    before = {path.name for path in here.folder.glob("tank*")}
     refused = client.post("/v1/new/save", json={"text": seen["text"], "upload": seen["upload"]})
     assert (refused.status_code, refused.json()["error"]) == (409, "tank.toml is there already")
     text = seen["text"].replace('name = "tank"', 'name = "tank2"', 1)
     (here.folder / "tank2.gemel").write_text("mine")
     assert client.post("/v1/new/save", json={"text": text, "upload": seen["upload"]}).status_code == 409
-    assert {path.name for path in here.folder.iterdir()} == before | {"tank2.gemel"}
+    assert {path.name for path in here.folder.glob("tank*")} == before | {"tank2.gemel"}
     for name in ("tank.csv", "tank.toml", "tank2.gemel"):
         assert (here.folder / name).read_text() == "mine"
     good = {"text": text.replace('"tank2"', '"tank3"', 1), "upload": seen["upload"], "folder": "north/hall"}
@@ -249,11 +249,11 @@ def test_gemel_serve_without_a_file(tmp_path: Path) -> None:
         assert told["twins"] == []
         with httpx.Client(base_url=told["url"], timeout=60, trust_env=False) as client:
             seen = found(client, table(200))
-            assert list((tmp_path / "temporary").iterdir())
+            assert list((tmp_path / "temporary").glob("gemel-*"))
             saved = client.post("/v1/new/save", json={"text": 'name = "bare"\nsignals = [{ name = "a" }]\n'})
             assert saved.json() == {"twin": "bare", "file": "bare.toml"}
             assert seen["upload"]
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
-    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "temporary").glob("gemel-*"))
     assert (tmp_path / "bare.toml").exists()

@@ -15,6 +15,7 @@ from served import Served, served
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from gemel.serve.http import mcp
 from gemel.serve.http.app import DOCUMENT, application
 from gemel.serve.http.guard import Right
 from gemel.serve.http.socket import PATH as STREAM
@@ -67,6 +68,7 @@ def routes(plain: httpx.Client, shown: dict[tuple[str, str], str]) -> list[Asked
         for method, operation in item.items()
     ]
     told += [("WEBSOCKET", STREAM, "read"), ("GET", DOCUMENT, "read")]
+    told += [(right.method, right.pattern.pattern, right.scope) for right in mcp.RIGHTS]
     return [way for one in told for way in _ways(*one)]
 
 

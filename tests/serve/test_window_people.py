@@ -57,7 +57,7 @@ def test_a_finding_is_acknowledged_shelved_brought_back_and_closed(chromium: Any
         assert life(shed)["state"] == "acknowledged"
         box.get_by_label("Why").fill("the door stands open until noon")
         box.get_by_role("button", name="Shelve").click()
-        card.get_by_text("1 shelved").click()
+        card.get_by_text("1 shelved", exact=True).click()
         assert life(shed)["note"] == "the door stands open until noon"
         card.get_by_role("button", name="Bring it back").click()
         card.locator(".pill", has_text="New").wait_for()
@@ -83,7 +83,8 @@ def test_an_actuator_is_taken_moved_and_given_back(chromium: Any, shed: Served) 
         box.get_by_label("Why").fill("a new filter")
         box.get_by_role("button", name="Take").click()
         fan.locator(".pill", has_text="In your hand").wait_for()
-        assert "a new filter" in fan.inner_text() and "left" in fan.inner_text()
+        assert "a new filter" in fan.inner_text()
+        assert "left" in fan.inner_text()
         fan.get_by_role("spinbutton").fill("1")
         assert fan.get_by_role("slider").input_value() == "1"
         accessible(page)
@@ -119,14 +120,16 @@ def test_a_file_becomes_a_twin_that_lives(chromium: Any, shed: Served, tmp_path:
         page.get_by_label("In use: x17").uncheck()
         said.get_by_text("This twin file holds").wait_for()
         line = next(one for one in text.input_value().split("\n") if "x17" in one)
-        assert line.strip().startswith("# {") and 'unit = "bar", low = 9, high = 15' in line
+        assert line.strip().startswith("# {")
+        assert 'unit = "bar", low = 9, high = 15' in line
         assert 'zone = "Europe/Berlin"' in text.input_value()
         text.fill(text.input_value().replace('name = "boiler_house"', 'name = "boiler"'))
         said.get_by_text("It will be called boiler.").wait_for()
         start.click()
         page.wait_for_url("**/twins/boiler")
         page.wait_for_selector("main .card")
-    assert (shed.folder / "boiler.toml").exists() and (shed.folder / "boiler_house.csv").exists()
+    assert (shed.folder / "boiler.toml").exists()
+    assert (shed.folder / "boiler_house.csv").exists()
 
 
 def test_what_is_no_table_says_so(chromium: Any, shed: Served, tmp_path: Path) -> None:
@@ -154,11 +157,12 @@ def test_a_talk_shows_its_calls_its_picture_and_what_it_used(
         door = page.get_by_role("button", name="Ask the twin")
         door.click()
         drawer = page.locator("aside.drawer")
-        page.wait_for_function("document.activeElement.id === 'question'")
+        page.locator("#question:focus").wait_for()
         page.keyboard.type("How is it?")
         page.keyboard.press("Enter")
         drawer.get_by_text("It is <b>warm</b>.").wait_for()  # what a model says is text, never markup
-        assert drawer.locator("summary").count() == 2 and drawer.locator("canvas").count() == 1
+        assert drawer.locator("summary").count() == 2
+        assert drawer.locator("canvas").count() == 1
         link = drawer.get_by_role("link", name="air")
         assert link.get_attribute("href") == "/twins/shed/history?signals=air"
         accessible(page)
@@ -171,7 +175,8 @@ def test_a_talk_shows_its_calls_its_picture_and_what_it_used(
         assert model.left.wait(5)
         assert model.asked[-1]["messages"][1]["content"] == "How is it?"  # it knows what was said before
         page.keyboard.press("Escape")
-        assert not drawer.count() and page.evaluate("document.activeElement.ariaLabel") == "Ask the twin"
+        assert not drawer.count()
+        assert page.evaluate("document.activeElement.ariaLabel") == "Ask the twin"
         door.click()
         drawer.get_by_text("It is <b>warm</b>.").wait_for()  # the talk is still there
 
@@ -188,7 +193,9 @@ def test_without_a_model_it_says_how_to_add_one(chromium: Any, shed: Served, mon
 def test_who_asks(shed: Served) -> None:
     with shed.client() as client:
         me = client.get("/v1/me").json()
-    assert me["name"] == "local" and "approve" in me["scopes"] and me["twins"] == []
+    assert me["name"] == "local"
+    assert "approve" in me["scopes"]
+    assert me["twins"] == []
 
 
 def test_the_screen_keeps_what_has_the_focus(chromium: Any, shed: Served) -> None:

@@ -27,7 +27,7 @@ class Rolls(Protocol):
     """A store that can roll up where the points are, and knows how far they reach."""
 
     def rollup(self, signals: Sequence[str], start: int, width: int, cells: int) -> list[Rollup]:
-        """One a signal; cell i holds start + i * width <= time < start + (i + 1) * width."""
+        """One a signal; cell i holds start + i * width <= time < start + (i + 1) * width; up to 65 535 cells."""
 
     def extent(self, signals: Sequence[str]) -> list[tuple[int, int, int]]:
         """Oldest time, newest time and number of points of each signal; (0, 0, 0) for one never heard."""

@@ -14,6 +14,7 @@ from secrets import token_hex
 from threading import RLock
 from typing import Any, Protocol
 
+from gemel.core.clock import FOREVER
 from gemel.core.errors import Conflict, InputError, NotFound, nearest
 from gemel.core.life import Action, Life
 from gemel.core.units import SECOND, duration, instant, instant_id
@@ -29,6 +30,8 @@ STATES = {
 }
 """The last thing that was done -> how the finding stands, outside maintenance."""
 YEAR = 366 * 86_400 * SECOND
+MOST = 10_000
+"""Lives that are remembered."""
 
 
 class Reading(Protocol):
@@ -52,6 +55,9 @@ class Alarms:
         self._said: dict[str, list[Action]] | None = None  # finding -> what was done, oldest first
         self._windows: dict[str, Action] = {}
         self.count = 0
+        # a life changes when something is done, or runs out: until then it is worked out once a finding
+        self._lives: dict[str, tuple[Finding, Finding]] = {}
+        self._known, self._since, self._next = -1, 0, 0
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -60,9 +66,11 @@ class Alarms:
         held = list(findings)
         if not held:
             return []
-        now, said = self._desk.now(), self._actions()
-        windows = list(self._windows.values())
-        return [lived(f, said.get(f.id, ()), [w for w in windows if w.subject in self._above(f)], now) for f in held]
+        now = self._desk.now()
+        with self._lock:
+            if self.count != self._known or not self._since <= now < self._next or len(self._lives) > MOST:
+                self._begin(now)
+            return [self._living(finding, now) for finding in held]
 
     def maintenance(self, all: bool = False) -> list[Action]:
         """Maintenance windows that are or will be; `all` also those that were."""
@@ -141,6 +149,22 @@ class Alarms:
         if actions:
             self._desk.twin.store.record(*actions)
             self.count += 1
+
+    def _begin(self, now: int) -> None:
+        """Forget the lives of before; they hold until the next time that anybody has named."""
+        actions = [a for said in self._actions().values() for a in said] + list(self._windows.values())
+        times = [t for a in actions for t in (a.start, a.until) if t is not None and t > now]
+        self._lives = {}
+        self._known, self._since, self._next = self.count, now, min(times, default=FOREVER)
+
+    def _living(self, finding: Finding, now: int) -> Finding:
+        given, life = self._lives.get(finding.id, (None, finding))
+        if given is not finding:
+            above = self._above(finding) if self._windows else ()
+            windows = [w for w in self._windows.values() if w.subject in above]
+            life = lived(finding, self._actions().get(finding.id, ()), windows, now)
+            self._lives[finding.id] = (finding, life)
+        return life
 
     def _actions(self) -> dict[str, list[Action]]:
         with self._lock:

@@ -21,7 +21,7 @@ from gemel.desk import replay, rollup
 from gemel.desk.alarms import Alarms
 from gemel.desk.estimates import estimates
 from gemel.desk.hands import Hands
-from gemel.desk.history import joined, pieces
+from gemel.desk.history import joined, pieces, some
 from gemel.desk.shadow import shadow
 from gemel.desk.standing import standing
 from gemel.loop.act import allowed
@@ -120,20 +120,15 @@ class Desk:
 
     async def _history(self, arguments: Mapping[str, Any]) -> Frame:
         """The same with a word for the telemetry between two pieces."""
-        ahead, found = pieces(self, **arguments), []
-        while (piece := await asyncio.wrap_future(self._threads.submit(next, ahead, None))) is not None:
-            found.append(piece)
+        ahead, found, done = pieces(self, **arguments), list[Frame](), False
+        while not done:
+            more, done = await asyncio.wrap_future(self._threads.submit(some, ahead))
+            found += more
         return joined(found)
 
-    def rollup(
-        self,
-        signals: Sequence[str] | None = None,
-        start: str | int | None = None,
-        end: str | int | None = None,
-        points: int = 1200,
-    ) -> dict[str, Any]:
-        """A history as `points` cells, least, mean and most of each (see `desk.rollup`)."""
-        return rollup.rollup(self, signals, start, end, points)
+    def rollup(self, signals: Sequence[str] | None = None, **asked: Any) -> dict[str, Any]:
+        """A history as `points` cells, least, mean and most of each (`start`, `end`, `points`: see `desk.rollup`)."""
+        return rollup.rollup(self, signals, **asked)
 
     def extent(self, signals: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """How far the history of each signal reaches."""
@@ -146,15 +141,13 @@ class Desk:
     def standing(self, signal: str | None = None) -> dict[str, Any]:
         """How far the forecaster and the belief can be trusted; made anew when there is a new forecast."""
         newest: list[Forecast] = self.twin.store.read("forecast", last=1)
-        key = (signal, newest[0].id if newest else "")
-        if self._standing[0] != key:
+        if self._standing[0] != (key := (signal, newest and newest[0].id)):
             self._standing = key, standing(self, signal, self._thinking().stages)
         return self._standing[1]
 
     def shadow(self, last: str = "7d") -> dict[str, Any]:
         """What the decisions it observed would have been worth."""
-        policy = self._thinking().stages.policy
-        return shadow(self, policy.part if policy else None, self.twin.simulator, last)
+        return shadow(self, self._thinking().stages.policy, self.twin.simulator, last)
 
     def moments(self, start: str | int | None = None, end: str | int | None = None) -> dict[str, Any]:
         """When something happened."""

@@ -64,6 +64,16 @@ def pieces(
             return
 
 
+def some(ahead: Iterator[Frame]) -> tuple[list[Frame], bool]:
+    """The next pieces, as many as come in a moment, and whether that was all."""
+    began, found = ticks(), []
+    for piece in ahead:
+        found.append(piece)
+        if ticks() - began > MOMENT / 4:
+            return found, False
+    return found, True
+
+
 def joined(pieces: Sequence[Frame]) -> Frame:
     """The pieces as one frame."""
     if len(pieces) == 1:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gemel.core.errors import InputError
 from gemel.core.rollup import Indexed
 from gemel.core.units import duration, instant, spell, stamp
-from gemel.core.values import Ack, Belief, Decision, Finding, Forecast, Frame
+from gemel.core.values import BAD, Ack, Belief, Decision, Finding, Forecast, Frame
 from gemel.desk.history import Reading
 
 R = TypeVar("R")
@@ -24,7 +26,7 @@ def at(desk: Reading, time: str | int) -> dict[str, Any]:
     """Everything as it was known at `time`: `latest` (frames of one row), `belief`, `forecasts` in force, `findings`
     open, `decision` and its `commands` with their acks, `after` (measured from then to the end of the forecasts), and
     in `unknown` what cannot be said of that instant, a sentence each."""
-    now, store, twin = instant(time), desk.twin.store, desk.twin
+    now, store = instant(time), desk.twin.store
     newest = desk.newest()
     belief: Belief | None = next(iter(store.read("belief", None, now, 1)), None)
     forecasts = in_force(store, now)
@@ -33,7 +35,7 @@ def at(desk: Reading, time: str | int) -> dict[str, Any]:
     return {
         "time": now,
         "newest": newest,
-        "latest": [_latest(store, name, now) for name in twin.signals.names],
+        "latest": _latest(desk, now),
         "belief": belief,
         "forecasts": forecasts,
         "findings": findings,
@@ -46,7 +48,7 @@ def at(desk: Reading, time: str | int) -> dict[str, Any]:
 
 def moments(desk: Reading, start: str | int | None = None, end: str | int | None = None) -> dict[str, Any]:
     """When something happened between two times: `decisions` and `forecasts` (columns time, id), and `findings`
-    (columns time, id, name, subject, open), an opening and a closing each."""
+    (columns time, id, name, subject, open): when it was first told, and when it closed."""
     begin, stop = (None if t is None else instant(t) for t in (start, end))
     if begin is not None and stop is not None and begin > stop:
         raise InputError("start lies after end", "moments go from start to end")
@@ -55,9 +57,12 @@ def moments(desk: Reading, start: str | int | None = None, end: str | int | None
     for kind in ("decision", "forecast"):
         rows = thinned(indexed(store, kind, begin, stop), MOMENTS)
         found[f"{kind}s"] = {"time": [t for t, _ in rows], "id": [id for _, id in rows]}
+    told = {id: t for t, id in reversed(store.index("finding"))} if isinstance(store, Indexed) else {}
     opened: list[tuple[int, Finding, bool]] = []
     for finding in store.read("finding", begin, None):  # one that closes later may have opened in between
-        opened += [(finding.start, finding, True)] + ([] if finding.open else [(finding.time, finding, False)])
+        opened += [(told.get(finding.id, finding.start), finding, True)] + (
+            [] if finding.open else [(finding.time, finding, False)]
+        )
     inside = [r for r in opened if (begin is None or r[0] >= begin) and (stop is None or r[0] <= stop)]
     inside = thinned(sorted(inside, key=lambda row: row[0]), MOMENTS)
     found["findings"] = {
@@ -95,9 +100,20 @@ def in_force(store: Any, now: int) -> list[Forecast]:
     return list(held.values())
 
 
-def _latest(store: Any, name: str, now: int) -> Frame:
-    frame: Frame = store.latest([name], now)
-    return frame
+def _latest(desk: Reading, now: int) -> list[Frame]:
+    """The newest usable value of each signal, a frame of one row each. One read of the last turns finds most."""
+    twin, store = desk.twin, desk.twin.store
+    names = twin.signals.names
+    recent: Frame = store.window(names, now - 2 * duration(twin.every), now)
+    usable = np.isfinite(recent.values) & (recent.quality != BAD)
+    found = []
+    for i, name in enumerate(names):
+        rows = np.flatnonzero(usable[:, i])
+        if len(rows):
+            found.append(recent.only([name]).rows(int(rows[-1]), int(rows[-1]) + 1))
+        else:
+            found.append(store.latest([name], now))
+    return found
 
 
 def _commands(store: Any, decision: Decision | None) -> list[tuple[Any, Ack | None]]:

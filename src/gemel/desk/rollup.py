@@ -20,7 +20,11 @@ SIGNALS = 50
 
 
 def rollup(
-    desk: Reading, signals: Sequence[str] | None, start: str | int | None, end: str | int | None, points: int
+    desk: Reading,
+    signals: Sequence[str] | None,
+    start: str | int | None = None,
+    end: str | int | None = None,
+    points: int = 1200,
 ) -> dict[str, Any]:
     """`start`, `end`, `every` (width of a cell, ns) and `series`: a column set a signal, `raw` where they are the
     points themselves. Cells lie on multiples of `every`, so that a chart that moves on does not flicker."""

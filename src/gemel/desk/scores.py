@@ -72,19 +72,23 @@ def windows(
     season = max(duration(SEASON) // step, 1)
     first = max(min(common, default=0) - CONTEXT, 0) if since is None else since
     whole = desk.history([signal], start=first, end=end, every=step / SECOND) if common else None
-    if whole is None or int((whole.time < begin).sum()) <= season:
+    if whole is None:
         return None
+    past = whole.values[whole.time < begin, 0]
     times = np.stack([by[newest.by][t].time for t in common])  # [w, h]
     issued = np.array(common, np.int64)
     seasons = -(-(times - issued[:, None]) // (season * step)) * season * step
     first_by = next(iter(by.values()))
+    truth = _at(whole, times)
+    if not np.isfinite(truth).any() or not np.isfinite(past[season:] - past[:-season]).any():
+        return None
     return Windows(
         issued,
         {name: _values(held, common, signal, DECILES) for name, held in by.items()},
         newest.levels,
         _values(first_by, common, signal, newest.levels),
-        _at(whole, times),
-        whole.values[whole.time < begin, 0],
+        truth,
+        past,
         np.broadcast_to(_at(whole, issued // step * step)[:, None], times.shape),
         _at(whole, times - seasons),
         step,
@@ -95,13 +99,14 @@ def windows(
 def row(found: Windows, name: str) -> dict[str, Any]:
     """How good one maker was."""
     values = found.values[name]
-    return {
-        "forecaster": name,
-        "windows": len(values),
-        "mase": mase(found.truth, values[:, :, 4], found.past, found.season),
-        "crps": crps(found.truth, values, DECILES),
-        "coverage": coverage(found.truth, values[:, :, 0], values[:, :, -1]),
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):  # a signal that never moves has no yardstick
+        return {
+            "forecaster": name,
+            "windows": len(values),
+            "mase": mase(found.truth, values[:, :, 4], found.past, found.season),
+            "crps": crps(found.truth, values, DECILES),
+            "coverage": coverage(found.truth, values[:, :, 0], values[:, :, -1]),
+        }
 
 
 def rows(found: Windows) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gemel.core.errors import Conflict
+from gemel.core.setting import Stage
 from gemel.core.units import SECOND, duration
 from gemel.core.values import BAD, Belief, Decision, Floats, Times
 from gemel.desk.history import Reading
@@ -68,11 +69,12 @@ class Window:
     setpoints: Mapping[str, tuple[Floats, Floats]]  # control -> real [t], planned [t]
 
 
-def shadow(desk: Reading, policy: Any, simulator: Simulator | None, last: str) -> dict[str, Any]:
+def shadow(desk: Reading, stage: Stage | None, simulator: Simulator | None, last: str) -> dict[str, Any]:
     """The page of a shadow run over the newest `last`. Raises `Conflict` where there is nothing to judge."""
     name = desk.twin.name
-    if policy is None or simulator is None:
-        raise Conflict(f"twin '{name}' has no {'policy' if policy is None else 'simulator'}", "shadow mode needs both")
+    if stage is None or simulator is None:
+        raise Conflict(f"twin '{name}' has no {'policy' if stage is None else 'simulator'}", "shadow mode needs both")
+    policy = stage.part
     if not isinstance(policy, Judges):
         raise Conflict(f"policy {type(policy).__name__} cannot say what a plan comes to", "shooting can")
     end = desk.newest()
@@ -109,26 +111,28 @@ def _windows(
     skipped: dict[str, int],
 ) -> Iterator[Window]:
     """Decisions whose horizon is over and begins after the one before has ended, and `apart` from it."""
-    free = 0
+    free, members = 0, ()  # the time from which on, and the shape of the first one judged
     for decision in decisions:
         times, plan = policy.course(decision)
         if decision.time < free:
             continue
-        reason = _unfit(decision, plan, times, end)
+        reason = _unfit(decision, plan, times, end, simulator)
         found = None if reason else _judged(desk, policy, simulator, decision, times, plan)
-        if isinstance(found, Window):
-            free = max(found.end, found.time + apart)
+        if isinstance(found, Window) and found.asis.shape == (members or found.asis.shape):
+            members, free = found.asis.shape, max(found.end, found.time + apart)
             yield found
         else:
-            reason = reason or str(found)
+            reason = reason or (found if isinstance(found, str) else "with another number of members")
             skipped[reason] = skipped.get(reason, 0) + 1
 
 
-def _unfit(decision: Decision, plan: Mapping[str, Floats], times: Times, end: int) -> str:
+def _unfit(decision: Decision, plan: Mapping[str, Floats], times: Times, end: int, simulator: Simulator) -> str:
     if decision.status in ("sent", "approved"):
         return "sent to the plant"
     if not plan:
         return "without a plan"
+    if not set(plan) <= set(simulator.inputs):
+        return "that plan what the simulator does not know"
     return "whose horizon is not over" if times[-1] > end else ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gemel.core.values import DECILES, Belief, Floats
 from gemel.desk.replay import thinned
 from gemel.desk.rollup import extent
 from gemel.desk.scores import BAND, SEASON, Telling, Windows, rows, windows
-from gemel.forecasters.score import coverage, crps, mase
+from gemel.forecasters.score import coverage
 
 WINDOWS = 120
 """Forecasts that are scored, evenly chosen."""
@@ -116,19 +117,9 @@ def _forecasts(found: Windows | None, weights: dict[str, float]) -> dict[str, An
 def _baselines(found: Windows) -> list[dict[str, Any]]:
     """What costs nothing: the last value held, and the value a day before. They say no band."""
     table = {"last value": found.naive, "a day before": found.seasonal}
-    return [
-        {
-            "forecaster": name,
-            "windows": len(values),
-            "mase": mase(found.truth, values, found.past, found.season),
-            "crps": crps(found.truth, np.repeat(values[..., None], len(DECILES), axis=2), DECILES),
-            "coverage": None,
-            "baseline": True,
-            "weight": None,
-        }
-        for name, values in table.items()
-        if (np.isfinite(values) & np.isfinite(found.truth)).any()
-    ]
+    there = {n: v for n, v in table.items() if (np.isfinite(v) & np.isfinite(found.truth)).any()}
+    points = replace(found, values={n: np.repeat(v[..., None], len(DECILES), axis=2) for n, v in there.items()})
+    return [{**r, "coverage": None, "baseline": True, "weight": None} for r in rows(points)]
 
 
 def _coverage(found: Windows) -> dict[str, Any]:
@@ -136,7 +127,8 @@ def _coverage(found: Windows) -> dict[str, Any]:
 
     Windows of a period that overlap resemble each other, so as many count as fit into it side by side."""
     values = next(iter(found.values.values()))
-    periods = np.array_split(np.arange(len(values)), min(PERIODS, len(values)))
+    heard = np.flatnonzero(np.isfinite(found.truth).any(axis=1))
+    periods = np.array_split(heard, min(PERIODS, len(heard)))
     share = [coverage(found.truth[i], values[i, :, 0], values[i, :, -1]) for i in periods]
     inside = (found.truth >= values[:, :, 0]) & (found.truth <= values[:, :, -1])
     single = np.ma.masked_array(inside, ~np.isfinite(found.truth)).mean(axis=1).compressed()  # [w]

@@ -6,7 +6,7 @@ Times are whole nanoseconds, UTC. What is not a number (NaN) is null. Grids are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from gemel.core.errors import InputError
-from gemel.core.values import Belief, Floats, Forecast, Frame
+from gemel.core.values import Belief, Codes, Floats, Forecast, Frame, Times
 
 DIGITS = 6
 """Of a forecast: nobody knows more of what is to come."""
@@ -66,14 +66,17 @@ def pieces(frame: Frame, most: int = 50_000) -> Iterator[bytes]:
 
 
 def latest(frames: list[Frame]) -> dict[str, Any]:
-    """The newest value of each signal, in columns; a signal never heard has null for time and value."""
-    values = [float(f.values[0, 0]) for f in frames]
-    return {
-        "signals": [f.signals[0] for f in frames],
-        "time": [int(f.time[0]) if math.isfinite(v) else None for f, v in zip(frames, values, strict=True)],
-        "value": values,
-        "quality": [int(f.quality[0, 0]) for f in frames],
-    }
+    """The newest value of each signal, a frame of one row each, in columns."""
+    values = np.array([f.values[0, 0] for f in frames], np.float64)
+    times = np.where(np.isfinite(values), np.array([f.time[0] for f in frames], np.int64), 0)
+    codes = np.array([f.quality[0, 0] for f in frames], np.uint8)
+    return columns([f.signals[0] for f in frames], times, values, codes)
+
+
+def columns(signals: Sequence[str], time: Times, value: Floats, quality: Codes) -> dict[str, Any]:
+    """Newest values; a signal never heard (time 0) has null for time and value."""
+    times = [t or None for t in time.tolist()]
+    return {"signals": signals, "time": times, "value": value.tolist(), "quality": quality.tolist()}
 
 
 def table(frame: Frame) -> Any:

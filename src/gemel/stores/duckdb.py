@@ -232,6 +232,11 @@ class Duckdb:
         with self._lock:
             return self._tail.latest(find(self._numbers, signals), signals, at)
 
+    def each(self, signals: Sequence[str]) -> tuple[Times, Floats, Codes]:
+        """The newest usable value of each signal with its own time, 0 where there is none: columns [s]."""
+        with self._lock:
+            return self._tail.each(find(self._numbers, signals))
+
     def read(self, kind: str, start: int | None = None, end: int | None = None, last: int | None = None) -> list[Any]:
         query, inside = f"{_NEWEST} ORDER BY time DESC, sequence DESC", "time BETWEEN $2 AND $3"
         if kind == "snapshot":
@@ -269,21 +274,21 @@ class Duckdb:
         return [_rollup(found, found["signal"] == number, cells) for number in numbers]
 
     def extent(self, signals: Sequence[str]) -> list[tuple[int, int, int]]:
-        numbers, upto = find(self._numbers, signals), self._points
-        fresh = self._file.scan(
-            """SELECT signal, min(time) AS oldest, max(time) AS newest, count(*) AS held FROM points
-            WHERE sequence BETWEEN $1 AND $2 GROUP BY signal""",
-            self._measured, upto - 1,
-        )  # fmt: skip
-        with self._lock:
-            if upto > self._measured:
-                self._measured = upto
-                for number, *new in zip(
-                    *(fresh[n].tolist() for n in ("signal", "oldest", "newest", "held")), strict=True
-                ):
-                    oldest, newest, held = self._extents.get(number, (FOREVER, NEVER, 0))
-                    self._extents[number] = (min(oldest, new[0]), max(newest, new[1]), held + new[2])
-            return [self._extents.get(number, (0, 0, 0)) for number in numbers]
+        numbers = find(self._numbers, signals)
+        while (known := self._measured) < (upto := self._points):
+            fresh = self._file.scan(
+                """SELECT signal, min(time) AS oldest, max(time) AS newest, count(*) AS held FROM points
+                WHERE sequence BETWEEN $1 AND $2 GROUP BY signal""",
+                known,
+                upto - 1,
+            )
+            with self._lock:
+                if self._measured == known:  # else somebody else was faster
+                    self._measured = upto
+                    for number, *new in zip(*(column.tolist() for column in fresh.values()), strict=True):
+                        oldest, newest, held = self._extents.get(number, (FOREVER, NEVER, 0))
+                        self._extents[number] = (min(oldest, new[0]), max(newest, new[1]), held + new[2])
+        return [self._extents.get(number, (0, 0, 0)) for number in numbers]
 
     def index(self, kind: str, start: int | None = None, end: int | None = None) -> list[tuple[int, str]]:
         bounds = (NEVER if start is None else int(start), FOREVER if end is None else int(end))

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gemel.core import codec
-from gemel.core.values import Batch, Frame, Signals
+from gemel.core.values import Batch, Codes, Floats, Frame, Signals, Times
 from gemel.stores.entry import Entry, digest, entry
 from gemel.stores.tail import Columns, Tail, find
 
@@ -68,6 +68,11 @@ class Memory:
     def latest(self, signals: Sequence[str], at: int | None = None) -> Frame:
         with self._lock:
             return self._tail.latest(find(self._numbers, signals), signals, at)
+
+    def each(self, signals: Sequence[str]) -> tuple[Times, Floats, Codes]:
+        """The newest usable value of each signal with its own time, 0 where there is none: columns [s]."""
+        with self._lock:
+            return self._tail.each(find(self._numbers, signals))
 
     def record(self, *values: Any) -> None:
         self.append(Batch.of([], [], []), values)

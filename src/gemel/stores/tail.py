@@ -203,6 +203,11 @@ class Tail:
             stamp = np.int64(at or 0)
         return Frame(np.array([stamp], np.int64), row.value[None, :], row.quality[None, :], tuple(names))
 
+    def each(self, signals: Sequence[int]) -> tuple[Times, Floats, Codes]:
+        """The newest usable value of each signal with its own time, 0 where there is none."""
+        row = self._latest.take(np.asarray(signals, np.intp))
+        return np.where(row.time == NEVER, 0, row.time), row.value, row.quality
+
     def _before(self, signals: Sequence[int], at: int) -> Columns:
         """The newest usable point of each signal with time <= at, sorted by signal; a signal may have none."""
         held = self.points()

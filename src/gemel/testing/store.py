@@ -9,6 +9,7 @@ import numpy as np
 
 from gemel.core.errors import InputError
 from gemel.core.grid import HOLD, regular, union
+from gemel.core.rollup import Indexed, Rolls, rolled
 from gemel.core.units import SECOND
 from gemel.core.values import BAD, GOOD, UNCERTAIN, Batch, Belief, Decision, Event, Frame, Signal, Signals, Snapshot
 from gemel.loop.store import Journal, Store
@@ -31,7 +32,7 @@ def check_store(make: Callable[[], Kept], rounds: int = 12) -> None:
 
     `make` gives a new, empty store that is not open yet.
     """
-    for check in (_redelivery, _bad_points, _journal, _reopening, _unknown_names):
+    for check in (_redelivery, _bad_points, _rolling, _journal, _index, _reopening, _unknown_names):
         store = make()
         store.open(SIGNALS)
         check(store)
@@ -158,6 +159,33 @@ def _bad_points(store: Kept) -> None:
     assert np.isnan(store.latest(["flow"]).values[0, 0]), "a value revised to bad is no value"
 
 
+def _rolling(store: Kept) -> None:
+    """A store that can roll up says the same as its windows rolled up here: `Rolls`."""
+    if not isinstance(store, Rolls):
+        return
+    assert store.extent(NAMES) == [(0, 0, 0)] * 3
+    rng = np.random.default_rng(3)
+    for _ in range(6):  # late, repeated, revised and bad ones
+        n = 200
+        values = rng.choice([0.0, 1.5, 2.5, np.nan, np.inf], n)
+        codes = rng.choice([GOOD, GOOD, UNCERTAIN, BAD], n)
+        store.append(Batch.of(rng.integers(0, 2, n), rng.integers(0, 900, n) * MINUTE, values, quality=codes))
+    start, width, cells = -MINUTE, 70 * MINUTE, 9
+    for name, found in zip(NAMES, store.rollup(NAMES, start, width, cells), strict=True):
+        frame = store.window([name], start, start + width * cells - 1)
+        right = rolled(frame.time, frame.values[:, 0], frame.quality[:, 0], start, width, cells)
+        for field in ("low", "high", "count", "bad"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(right, field), f"{field} of {name}")
+        np.testing.assert_allclose(found.mean, right.mean, rtol=1e-9)
+    held = store.window(NAMES, 0, 2**62)
+    oldest, newest, count = store.extent(["flow"])[0]
+    own = store.window(["flow"], 0, 2**62).time
+    assert (oldest, newest) == (own[0], own[-1]), "how far a signal reaches"
+    assert count >= len(own), "every revision is a point"
+    store.append(Batch.of([0], [held.time[-1] + 1], [1.0]))
+    assert store.extent(["flow"])[0] == (oldest, held.time[-1] + 1, count + 1), "and it grows"
+
+
 # -- journal -----------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +220,20 @@ def _journal(store: Kept) -> None:
         ("hampel", 2 * MINUTE, 2),
         ("pool", 2 * MINUTE, 2),
     ], "only the newest snapshot of an id is kept"
+
+
+def _index(store: Kept) -> None:
+    """What a journal with an index says of itself: `Indexed`."""
+    if not isinstance(store, Indexed):
+        return
+    for i in (0, 1, 2):
+        store.record(Decision(f"d{i}", i * MINUTE))
+    store.record(Decision("d1", MINUTE, status="sent"))
+    assert store.index("decision") == [(0, "d0"), (MINUTE, "d1"), (2 * MINUTE, "d2")], "each once, oldest first"
+    assert store.index("decision", MINUTE, MINUTE) == [(MINUTE, "d1")]
+    picked = store.pick("decision", [2 * MINUTE, MINUTE, 7])
+    assert [(d.id, d.status) for d in picked] == [("d1", "sent"), ("d2", "proposed")], "the newest of an id"
+    assert store.pick("decision", []) == []
 
 
 def _reopening(store: Kept) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -103,7 +104,7 @@ class Guard:
     ) -> None:
         self._app, self._audit, self._keys, self._slowest_s = app, audit, keys, slowest_s
         self.rights = tuple(rights)
-        self._names = tuple(names)
+        self._known_host = lru_cache(256)(partial(known_host, names=tuple(names)))
         self._failures, self._sessions = Failures(), Sessions()
         self._busy = 0
         self.counts: Counter[int] = Counter() if counts is None else counts
@@ -156,10 +157,12 @@ class Guard:
                 await self._write(**action, caller=self._name(headers), verdict="denied", status=refused.status)
             raise
         scope["gemel.caller"] = caller
-        if right.limit is None or scope["type"] == "websocket":
+        bare = method == "GET" and not headers.keys() & {"content-length", "transfer-encoding"}
+        if right.limit is None or bare or scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        body = await _body(receive, headers, self._slowest_s, right.limit)
+        patience_s = max(self._slowest_s, right.limit / LARGEST)  # where much may come: a second a MiB
+        body = await _body(receive, headers, patience_s, right.limit)
         if not changes:
             await self._app(scope, _replayed(body, receive), send)
             return
@@ -203,7 +206,7 @@ class Guard:
 
     def _ours(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
-        if not known_host(host, self._names):
+        if not self._known_host(host):
             raise Refused(403, f"this server is not known as '{host[:100]}'", "gemel serve --name NAME makes it known")
         origin = headers.get("origin")
         if origin is not None and not same_origin(origin, host):

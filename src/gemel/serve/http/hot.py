@@ -12,6 +12,7 @@ from gemel.core.clock import pause
 from gemel.core.errors import InputError, nearest
 from gemel.core.units import instant
 from gemel.core.values import Frame
+from gemel.desk.newest import newest
 from gemel.serve import shapes
 from gemel.serve.host import Host
 from gemel.serve.http.errors import unexpected
@@ -56,8 +57,9 @@ class Hot:
 
     async def _latest(self, twin: str, query: Mapping[str, Any], scope: Any) -> tuple[str, bytes]:
         # from memory, in microseconds: a thread would cost more than the answer
-        frames = self._host[twin].desk.latest(query["signals"] or None)
-        return MIMES["json"], shapes.encoded(shapes.latest(frames))
+        one = self._host[twin].desk.twin
+        names = query["signals"] or one.signals.names
+        return MIMES["json"], shapes.encoded(shapes.columns(names, *newest(one.store, one.signals, names)))
 
     async def _history(self, twin: str, query: Mapping[str, Any], scope: Any) -> tuple[str, bytes]:
         form = _form(query.get("format"), scope)

@@ -28,9 +28,9 @@ DIGITS = 6
 def clean(text: str, most: int = LONGEST) -> str:
     """The text as a person would see it: no control or format characters (those that turn, hide or tag text), white
     space as single spaces, cut after `most` characters."""
-    seen = "".join(
-        " " if c.isspace() else c for c in text[: 8 * most] if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
+    seen = text[: 8 * most]
+    if not seen.isprintable():
+        seen = "".join(" " if c.isspace() else c for c in seen if c.isspace() or unicodedata.category(c)[0] != "C")
     seen = " ".join(seen.split())
     return seen if len(seen) <= most else seen[: most - 1] + "…"
 

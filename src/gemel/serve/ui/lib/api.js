@@ -58,11 +58,7 @@ export function send(path, file, told, signal) {
 
 /** Server-sent events of an answer, as they come: calls `told(event, value)`. */
 export async function events(path, body, told, signal) {
-  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => ({}));
-    throw new Trouble(answer.status, said.error || `answer ${answer.status}`, said.hint || "");
-  }
+  const answer = await raw("POST", path, body, "application/json", signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {

@@ -8,7 +8,7 @@ import { place, reach, ticks, times } from "./scale.js";
 const LEFT = 50, RIGHT = 12, TOP = 18, BOTTOM = 22;
 const charts = new Set();
 
-addEventListener("gemel-theme", () => charts.forEach((chart) => chart.element.isConnected ? chart.draw() : charts.delete(chart)));
+addEventListener("gemel-theme", () => charts.forEach((chart) => chart.draw()));
 
 // Paper is white, and is printed at once: there is no next frame to draw in.
 let theme = null;
@@ -20,7 +20,7 @@ function printed(paper) {
   if (paper) theme = dataset.theme;
   dataset.theme = paper ? "light" : theme;
   document.body.classList.toggle("paper", paper);
-  charts.forEach((chart) => chart.element.isConnected && chart._draw());
+  charts.forEach((chart) => chart._draw());
 }
 
 export class Chart {
@@ -36,7 +36,6 @@ export class Chart {
     this.cursor = this.from = null;
     new ResizeObserver(() => this.draw()).observe(this.element);
     this._listen();
-    charts.add(this);
   }
 
   /** lines: [{name, time, value, colour, width, dash, step, dots}], bands: [{time, low, high, colour, alpha}],
@@ -69,7 +68,8 @@ export class Chart {
   _draw() {
     const box = this.element.getBoundingClientRect();
     const ratio = devicePixelRatio || 1;
-    if (!box.width) return;
+    if (!box.width) return void charts.delete(this); // off the page; once it is back it is drawn
+    charts.add(this);
     if (this.canvas.width !== Math.round(box.width * ratio) || this.canvas.height !== Math.round(box.height * ratio)) {
       this.canvas.width = Math.round(box.width * ratio);
       this.canvas.height = Math.round(box.height * ratio);

@@ -15,6 +15,13 @@ export function meter(share, kind, mark = null) {
     mark === null ? null : h("b", { style: { left: `${100 * mark}%` } }));
 }
 
+/** By how much `value` is less or more than `other`; less is better. */
+export function change(value, other) {
+  if (!Number.isFinite(value) || !other) return null;
+  const share = value / other - 1;
+  return h("span", { class: `small ${Math.abs(share) < 0.005 ? "muted" : share < 0 ? "good" : "warn"}` }, `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`);
+}
+
 /** How often the truth lay at or below each level, against how often it should have. */
 export function reliability(levels, observed) {
   const picture = frame(t("Said beside happened: {list}", { list: levels.map((p, i) => `${percent(p)} → ${percent(observed[i])}`).join(", ") }));

@@ -9,6 +9,7 @@ export const ns = (milliseconds) => `${Math.round(milliseconds)}000000`;
 export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 10) return String(value).replace("-", "−"); // a stage, a count
   if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(2).replace("e+", "e");
   const places = size >= 1000 ? 0 : Math.max(0, digits - 1 - Math.floor(Math.log10(Math.max(size, 0.1))) - 1);
   return value.toFixed(Math.min(places, 3)).replace("-", "−");
@@ -19,7 +20,7 @@ const SIGNS = { degC: "°C", degF: "°F", deg: "°", m3: "m³", "m3/h": "m³/h",
 /** A unit as it is written: degC is °C. */
 export const unit = (text) => SIGNS[text] ?? text;
 
-export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits).replace("-", "−")} %` : "–");
+export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits).replace("-", "−")}\u00a0%` : "–");
 
 const written = (options) => {
   const made = {};

@@ -1,6 +1,7 @@
 // The text of a twin file, changed one value at a time, so that everything else in it stays as a person wrote it.
 // What is changed are tables that stand in one line: { name = "oil", unit = "degC" }.
 
+const ORDER = ["name", "type", "unit", "role", "low", "high", "every", "asset", "states", "address"]; // of the keys of a signal
 const VALUE = /^(?:"(?:[^"\\]|\\.)*"|'[^']*'|\[(?:[^\]"]|"(?:[^"\\]|\\.)*")*\]|[^,{}\s#]+)/;
 
 /** {before, pairs: [[key, value as written]], after} of a line that holds a table, or null. */
@@ -72,7 +73,7 @@ function keyed(table, key, value) {
   const there = table.pairs.some(([name]) => name === key);
   if (value === "") return { ...table, pairs: table.pairs.filter(([name]) => name !== key) };
   if (there) return { ...table, pairs: table.pairs.map((pair) => (pair[0] === key ? [key, written] : pair)) };
-  const last = table.pairs.findIndex(([name]) => name === "address"); // an address stands at the end
-  const place = last < 0 ? table.pairs.length : last;
+  const later = table.pairs.findIndex(([name]) => ORDER.indexOf(name) > ORDER.indexOf(key));
+  const place = later < 0 ? table.pairs.length : later;
   return { ...table, pairs: [...table.pairs.slice(0, place), [key, written], ...table.pairs.slice(place)] };
 }

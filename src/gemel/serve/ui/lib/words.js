@@ -1,8 +1,10 @@
 // What the window says, in English or another language. English texts are the keys.
 
+import { sentences } from "../words/sentences.js";
 import { zh } from "../words/zh.js";
 
 const LANGUAGES = { en: {}, zh };
+const SENTENCES = { en: [], zh: sentences };
 const wished = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
 
 export let language = LANGUAGES[wished] ? wished : "en";
@@ -17,4 +19,15 @@ export function speak(name) {
 export function t(english, values) {
   const text = LANGUAGES[language][english] ?? english;
   return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "") : text;
+}
+
+/** A sentence or name that the engine made. What no pattern knows stays as it is: a signal's name, a person's note. */
+export function said(text) {
+  if (text?.includes(" ") && LANGUAGES[language][text]) return LANGUAGES[language][text]; // a signal may be called "load"
+  for (const [pattern, meant] of SENTENCES[language]) {
+    const [, ...parts] = pattern.exec(text) ?? [null, null];
+    if (parts[0] === null) continue;
+    return typeof meant === "string" ? meant.replace(/\$(\d)/g, (_, k) => said(parts[k - 1] ?? "")) : meant(said, ...parts);
+  }
+  return text;
 }

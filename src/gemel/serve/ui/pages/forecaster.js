@@ -13,7 +13,7 @@ import { versions } from "../panels/versions.js";
 
 export const title = "Forecaster";
 
-const OFTEN = 30000; // asked anew every so many ms: it changes with each forecast that comes true
+const OFTEN = 60000; // asked anew every so many ms: it changes with each forecast that comes true
 
 export async function show(content, twin, frame) {
   const status = await frame.status();
@@ -25,40 +25,41 @@ export async function show(content, twin, frame) {
 
   const which = h("select", { id: "signal", onchange: () => {
     wanted = which.value;
+    told.textContent = t("Asking the twin …");
     history.replaceState(null, "", `?signal=${encodeURIComponent(wanted)}`);
     again();
   } });
-  const told = h("p", { class: "muted grow", role: "status" });
-  const tiles = h("div", { class: "cards" }), scores = h("div", { class: "column" }), believed = h("div", { class: "column" }), about = h("div", {});
+  const told = h("p", { class: "muted", role: "status", style: { flex: "1 1 260px" } });
+  const tiles = h("div", { class: "cards" }), scores = h("div", { class: "column" }), believed = h("div", { class: "column" });
   const tried = versions(twin, found.forecaster, () => again());
 
   async function again() {
     const mine = ++asked;
-    told.textContent = t("Asking the twin …");
     try {
       const answer = await ask();
       if (mine !== asked) return;
+      const same = JSON.stringify(answer) === JSON.stringify(found);
       found = answer;
-      draw();
+      if (same) told.textContent = summary(found); // what is looked at stays as it is
+      else draw();
     } catch (error) {
       if (mine === asked) fill(told, h("span", { class: "warn" }, `${error.message}. ${error.hint}`));
     }
   }
 
   function draw() {
-    fill(which, found.signals.map((name) => h("option", { value: name }, name)));
+    if (which.options.length !== found.signals.length) fill(which, found.signals.map((name) => h("option", { value: name }, name)));
     which.value = found.signal ?? "";
     told.textContent = summary(found);
     fill(tiles, numbers(found));
     fill(scores, found.windows ? scored(found) : card(t("Scores"), unscored(found, status)));
     fill(believed, card(t("What the twin believes"), posteriors(found.posteriors)), card(t("Drift"), drift(found.innovations, found.drift)));
-    fill(about, card(t("Forecaster"), network(found.forecaster)));
   }
 
   draw();
   fill(content, h("div", { class: "column" },
-    h("div", { class: "row wrap" }, h("label", { for: "signal" }, t("Forecast of")), which, told), tiles,
-    h("div", { class: "beside" }, h("div", { class: "column" }, scores, believed), h("div", { class: "column" }, about, card(t("Challengers"), tried.element)))));
+    h("div", { class: "row wrap" }, found.signals.length ? [h("label", { for: "signal" }, t("Forecast of")), which] : null, told), tiles,
+    h("div", { class: "beside" }, h("div", { class: "column" }, scores, believed), h("div", { class: "column" }, card(t("Forecaster"), network(found.forecaster)), card(t("Challengers"), tried.element)))));
   const timer = setInterval(() => document.hidden || again(), OFTEN);
   return () => {
     clearInterval(timer);
@@ -72,7 +73,7 @@ const own = (found) => found.leaderboard.find((r) => r.forecaster === found.fore
 const naive = (found) => found.leaderboard.find((r) => r.baseline);
 
 function summary(found) {
-  if (!found.windows) return t("Nothing of it has come true yet.");
+  if (!found.windows) return found.forecaster.name ? t("Nothing of it has come true yet.") : "";
   return t("{n} forecasts of {ahead}, issued {from} to {to}, each beside what was then measured", {
     n: found.windows, ahead: span(ms(found.step) * found.steps), from: day(ms(found.start)), to: day(ms(found.end)) });
 }
@@ -86,7 +87,7 @@ function numbers(found) {
   const drifting = found.drift.filter((d) => d.drifting);
   const moved = tile(t("Drift"), drifting.length ? `${drifting.length} / ${found.drift.length}` : found.drift.length ? t("none") : "–",
     drifting.length ? drifting.map((d) => d.signal).join(", ") : found.drift.length ? t("the simulator fits as well as before") : t("no simulator to compare with"), drifting.length ? "warn" : "");
-  if (!mine) return [moved];
+  if (!mine) return found.drift.length ? [moved] : [];
   return [
     tile(t("Error (CRPS)"), number(mine.crps), plain ? beside(mine.crps, plain.crps, t(plain.forecaster)) : t("of all quantiles, scaled"), ""),
     tile(t("Error of the median (MASE)"), number(mine.mase), plain ? beside(mine.mase, plain.mase, t(plain.forecaster)) : t("1 is a day before")),
@@ -97,6 +98,7 @@ function numbers(found) {
 
 /** "20 % below a day before" */
 function beside(mine, other, name) {
+  if (!Number.isFinite(mine) || !other) return "";
   const share = 1 - mine / other;
   return share >= 0 ? t("{p} below {name}", { p: percent(share), name }) : t("{p} above {name}", { p: percent(-share), name });
 }

@@ -43,7 +43,9 @@ class Replay {
     this.happened = [...moments.decisions.time.map((time) => ({ time: ms(time), colour: "accent" })),
       ...moments.findings.time.map((time, i) => ({ time: ms(time), colour: moments.findings.open[i] ? "warn" : "good", text: moments.findings.name[i] }))].sort((a, b) => a.time - b.time);
     this.times = this.happened.map((one) => one.time);
-    this.then = this.seen = this.believed = null;
+    this.then = this.seen = this.believed = this.running = null;
+    this.wish = 0;
+    this.asking = new AbortController();
     this._build();
   }
 
@@ -58,45 +60,51 @@ class Replay {
   end() {
     this.playing = false;
     clearTimeout(this.due);
-    this.asking?.abort();
+    this.details?.abort();
+    this.asking.abort();
   }
 
-  /** Go to an instant. The picture stays until that of the instant is there; only the last one of a scrub is asked for. */
+  /** Go to an instant. The picture stays until that of the instant is there. One question at a time: what comes meanwhile is
+   *  asked for after it, the last one only, so that a scrub shows as many pictures as the twin can give. */
   to(time, wait = 120) {
     this.now = this._clamped(time);
+    this.wish++;
     if (this.now < this.from || this.now > this.until) this._window(this.wide);
     this._where();
     clearTimeout(this.due);
-    this.asking?.abort();
-    return new Promise((done) => { this.due = setTimeout(() => this._ask().then(done), wait); });
+    this.details?.abort();
+    return new Promise((done) => { this.due = setTimeout(() => (this.running ??= this._run()).then(done), wait); });
   }
 
-  async _ask() {
-    const { signal } = (this.asking = new AbortController()), now = this.now;
-    const late = setTimeout(() => this.picture.classList.add("waiting"), 300);
+  async _run() {
     const slow = setTimeout(() => { this.progress.hidden = false; }, 1500);
-    try {
-      const guessed = this.signal;
-      const [then, seen] = await Promise.all([get(of(this.twin, `/at?time=${ns(now)}`), signal), guessed && this._measured(now, signal)]);
-      this.then = then;
-      this.newest = Math.max(this.newest, ms(then.newest));
-      this._offer(then);
-      this.seen = this.signal === guessed ? seen : await this._measured(now, signal);
-      this.believed = null;
-      fill(this.wrong);
-      this._draw(now);
-      this.believed = await this._estimated(now, signal);
-      if (this.believed) this._chart(now);
-    } catch (error) {
-      if (error.name !== "AbortError") fill(this.wrong, trouble(error));
-    } finally {
-      clearTimeout(late);
-      clearTimeout(slow);
-      if (!signal.aborted) {
-        this.picture.classList.remove("waiting");
-        this.progress.hidden = true;
-      }
+    const late = setTimeout(() => this.picture.classList.add("waiting"), 400);
+    for (let asked = null; asked !== this.wish && !this.asking.signal.aborted;) {
+      asked = this.wish;
+      address({ time: iso(this.now), signal: this.signal });
+      await this._ask(this.now).catch((error) => error.name === "AbortError" || fill(this.wrong, trouble(error)));
     }
+    clearTimeout(slow);
+    clearTimeout(late);
+    this.progress.hidden = true;
+    this.picture.classList.remove("waiting");
+    this.running = null;
+  }
+
+  async _ask(now) {
+    this.details?.abort();
+    const { signal } = this.asking, guessed = this.signal;
+    const [then, seen] = await Promise.all([get(of(this.twin, `/at?time=${ns(now)}`), signal), guessed && this._measured(now, signal)]);
+    Object.assign(this, { then, believed: null, newest: Math.max(this.newest, ms(then.newest)) });
+    this._offer(then);
+    this.seen = this.signal === guessed ? seen : await this._measured(now, signal);
+    fill(this.wrong);
+    this._draw(now);
+    this.details = new AbortController(); // not worth waiting for when somebody goes on
+    this._estimated(now, this.details.signal).then((believed) => {
+      this.believed = believed;
+      this._chart(now);
+    }, () => {});
   }
 
   /** The signal that is looked at, before then and, as far as it is known, after. */

@@ -17,7 +17,7 @@ export async function show(content, twin, frame) {
   frame.mode(status.mode);
   frame.subtitle(t("What the twin would have done, and what that was worth"));
   let days = DAYS.find((n) => String(n) === new URLSearchParams(location.search).get("days")) ?? 7, left = new AbortController();
-  const told = h("p", { class: "muted grow", role: "status" });
+  const told = h("p", { class: "muted", role: "status", style: { flex: "1 1 260px" } });
   const waiting = h("progress", { hidden: true, "aria-label": t("Judging the decisions") });
   const page = h("div", { class: "column" });
   const print = h("button", { class: "button little", hidden: true, onclick: () => window.print() }, t("Print"));
@@ -35,8 +35,8 @@ export async function show(content, twin, frame) {
     waiting.hidden = false;
     told.textContent = t("Playing every decision again, with the setpoints the plant had and with those of the twin …");
     try {
-      // A decision is judged when its horizon is over: for so many days one horizon more is asked for.
-      const found = await get(of(twin, `/shadow?last=${1440 * days + Math.round(duration(status.horizon) / 6e4)}min`), signal);
+      // A decision is judged when its horizon is over: for so many days nearly one horizon more is asked for.
+      const found = await get(of(twin, `/shadow?last=${1440 * days + Math.round(duration(status.horizon) / 6e4) - 1}min`), signal);
       if (signal.aborted) return;
       told.textContent = "";
       fill(page, ...drawn(found, status, units));
@@ -65,7 +65,7 @@ function nothing(error, { mode }) {
 function drawn(found, status, units) {
   return [
     h("div", {}, h("h2", { style: { fontSize: "20px", fontWeight: "650" } }, t("What {twin} would have been worth", { twin: found.twin })),
-      h("p", { class: "muted" }, t("{from} to {to} · {n} decisions judged, {days} days", { from: whole(ms(found.start)), to: whole(ms(found.end)), n: found.windows, days: number(found.days, 2) }))),
+      h("p", { class: "muted" }, t("{from} to {to} · decisions judged: {n} · days: {days}", { from: whole(ms(found.start)), to: whole(ms(found.end)), n: found.windows, days: number(found.days, 2) }))),
     status.mode === "observe" ? null : h("p", { class: "note" }, t("The twin does not only observe now. Only decisions that did not reach the plant are judged.")),
     h("div", { class: "two" }, worth(found), trust(found)),
     saved(found),
@@ -75,7 +75,7 @@ function drawn(found, status, units) {
   ];
 }
 
-function worth({ saving, cost, objective, days, trusted }) {
+function worth({ saving, cost, objective, trusted }) {
   const kind = !trusted ? "" : saving.low > 0 ? "good" : saving.high < 0 ? "bad" : "";
   return card(t("Saving"),
     h("div", { class: `worth ${kind}` }, number(saving.total)),
@@ -83,7 +83,7 @@ function worth({ saving, cost, objective, days, trusted }) {
     h("p", {}, saving.low > 0 ? t("The twin would have done better.") : saving.high < 0 ? t("The twin would have done worse.") : t("It cannot be told yet whether the twin would have done better.")),
     h("p", { class: "muted" }, t("{v} a day", { v: number(saving.per_day) }), saving.share === null ? "" : ` · ${t("{p} of the cost", { p: percent(saving.share, 1) })}`,
       ` · ${t("cost {a} as it was, {b} with the twin", { a: number(cost.asis), b: number(cost.plan) })}`),
-    h("p", { class: "small muted" }, t("Counted: {objective}, over {days} days", { objective, days: number(days, 2) })));
+    h("p", { class: "small muted" }, t("Counted: {objective}", { objective })));
 }
 
 function trust({ trusted, doubts, ignored, skipped, decisions, windows }) {
@@ -92,7 +92,7 @@ function trust({ trusted, doubts, ignored, skipped, decisions, windows }) {
     h("div", { class: "row", style: { fontSize: "17px", fontWeight: "620" } }, h("i", { class: `dot ${trusted ? "good" : "warn"}` }), trusted ? t("Yes: nothing speaks against it") : t("Not yet")),
     doubts.length ? h("ul", { class: "plain" }, doubts.map((text) => h("li", {}, text))) : h("p", { class: "muted" }, t("The simulator repeats what was measured, and the plant was seen where the twin would have taken it.")),
     ignored?.length ? h("p", { class: "small muted" }, t("Not counted, for the simulator does not know them: {list}", { list: ignored.join(", ") })) : null,
-    h("p", { class: "small muted" }, t("{w} of {d} decisions are judged: one begins where the horizon of the one before has ended.", { w: windows, d: decisions }),
+    h("p", { class: "small muted" }, t("Judged: {w} of {d} decisions. One begins where the horizon of the one before has ended.", { w: windows, d: decisions }),
       passed.length ? ` ${t("Left out: {list}", { list: passed.map(([why, n]) => `${n} ${why}`).join(", ") })}` : "")));
 }
 

@@ -9,7 +9,7 @@ import { language, t } from "../lib/words.js";
 const REMEMBERED = 20; // lines of the talk that go with the next question
 const POINTS = 400;
 const COLOURS = ["belief", "forecast", "other", "measured", "warn", "bad"];
-const EXAMPLES = ["What is wrong, and why?", "What happens in the next hours?", "What if the load were 20 % higher?", "What should be done now?"];
+const EXAMPLES = ["What is wrong, and why?", "What happens in the next hours?", "What if nothing is changed?", "What should be done now?"];
 
 const drawers = new Map(); // a talk goes on where it was, also after a look at what it cites
 
@@ -72,7 +72,7 @@ async function made(twin) {
     stop = new AbortController();
     busy(true);
     try {
-      await events(of(twin, "/ask"), { question, before: talk.slice(-REMEMBERED), language }, answer.told, stop.signal);
+      await events(of(twin, "/ask"), { question, before: talk.slice(-REMEMBERED) }, answer.told, stop.signal);
     } catch (error) {
       answer.told("error", stop.signal.aborted ? { error: t("Stopped."), hint: "" } : { error: error.message, hint: error.hint });
     }

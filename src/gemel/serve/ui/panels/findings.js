@@ -45,21 +45,22 @@ export function finding(live, found, look, actions = () => null) {
 function place(live, look, actions) {
   const body = h("div"), buttons = h("div", { class: "row wrap", style: { marginTop: "6px" } }), past = h("div");
   const element = h("article", {}, body, buttons, past);
-  let shown = "", offered = "", found = null;
+  let shown = "", lived = "", offered = null;
   return {
     element,
-    show(next) {
-      found = next;
+    show(found) {
       element.className = `finding ${rank(found)}`;
       const said = JSON.stringify([found, Math.round(live.now / 6e4)]);
       if (said !== shown) fill(body, drawn(live, found));
       shown = said;
-      const life = JSON.stringify(found.life ?? found.open);
-      if (life === offered) return;
-      offered = life;
+      const life = JSON.stringify(found.life);
+      if (life !== lived) fill(past, (found.life?.history.length ?? 0) > 1 ? history(found.life) : null);
+      lived = life;
+      const state = found.open && found.life?.state;
+      if (state === offered) return;
+      offered = state;
       const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && all.indexOf(n) === i);
       fill(buttons, signals.length ? h("button", { class: "button little", onclick: () => look(signals, found) }, t("Show the signals")) : null, actions(found));
-      fill(past, (found.life?.history.length ?? 0) > 1 ? history(found.life) : null);
     },
   };
 }
@@ -77,7 +78,7 @@ function drawn(live, found) {
     evidence.length ? h("div", { class: "why" }, evidence.slice(0, 5).map(([name, value]) => [
       h("span", { class: "cut" }, name),
       h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${(100 * Math.abs(value)) / most}%` } })),
-      h("span", { class: "number", style: { textAlign: "right" } }, percent(value)),
+      h("span", { class: "number", style: { textAlign: "right" } }, value > 10 ? "> 1000 %" : percent(value)),
     ])) : null,
     evidence.length ? h("div", { class: "muted small" }, t("how far each signal had left what the twin expects; an alarm is raised at 100 %")) : null,
   ];

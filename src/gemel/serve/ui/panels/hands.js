@@ -12,18 +12,25 @@ const OFTEN = 5000;
 export function hands(live) {
   const held = h("div", { class: "stack" });
   const rows = new Map();
-  let timer = null, me = null, due = false;
+  let timer = null, me = null, asking = null, more = false;
 
-  async function ask() {
-    if (due || document.hidden) return;
-    due = true; // one at a time
-    try {
-      me ??= await get("/v1/me");
-      drawn(await get(of(live.twin, "/hands")));
-    } catch (error) {
-      if (!rows.size) fill(held, h("p", { class: "empty" }, error.message));
-    }
-    due = false;
+  /** Ask how they stand now; who asks while somebody asks already waits for an answer that is newer. */
+  function ask() {
+    if (document.hidden) return asking;
+    more = true;
+    asking ??= (async () => {
+      while (more) {
+        more = false;
+        try {
+          me ??= await get("/v1/me");
+          drawn(await get(of(live.twin, "/hands")));
+        } catch (error) {
+          if (!rows.size) fill(held, h("p", { class: "empty" }, error.message));
+        }
+      }
+      asking = null;
+    })();
+    return asking;
   }
 
   function drawn(actuators) {

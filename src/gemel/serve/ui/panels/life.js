@@ -42,7 +42,7 @@ export function windows(live) {
   const element = h("div", { class: "stack small" });
   const drawn = (listed) => fill(element, listed.map((w) => h("div", { class: "note spread" },
     h("span", {}, t("Maintenance of {subject}", { subject: w.subject }), " · ", t("until {time}", { time: moment(ms(w.until)) }), ` · ${w.by} · ${w.note}`),
-    h("button", { class: "button little plain", onclick: async () => {
+    h("button", { class: "button little plain", style: { flex: "none" }, onclick: async () => {
       drawn(await post(of(live.twin, "/maintenance/end"), { id: w.id }).catch((error) => failed(error) ?? listed));
       live.lives();
     } }, t("End it now")))));

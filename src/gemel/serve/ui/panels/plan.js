@@ -9,20 +9,22 @@ import { language, t } from "../lib/words.js";
 export async function plan(live, choose, point) {
   if (!live.status.plan) return null;
   const answer = await raw("GET", of(live.twin, "/plan")).catch(() => null);
-  const root = answer && new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
-  if (root?.tagName !== "svg") return null;
+  if (!answer) return null;
+  const styles = []; // the page's policy refuses styles in a text as soon as it is parsed, and allows the same as sheets
+  const text = (await answer.text())
+    .replace(/<style\b[^>]*>([\s\S]*?)<\/style>/g, (_, css) => (styles.push(css.replaceAll("&gt;", ">")), ""))
+    .replace(/\sstyle=("[^"]*"|'[^']*')/g, " data-style=$1");
+  const root = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+  if (root.tagName !== "svg") return null;
   const view = document.importNode(root, true);
   view.setAttribute("role", "img");
   view.setAttribute("aria-label", t("Plan of {twin}", { twin: live.twin }));
   const held = h("div", { class: "plan" });
   const room = held.attachShadow({ mode: "open" }); // so that its styles stay in it
-  room.adoptedStyleSheets = [...view.querySelectorAll("style"), null].map((element) => {
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(element?.textContent ?? "svg { display: block; width: 100%; height: auto; max-height: 440px; } [data-val], [data-subject] { cursor: pointer; }");
-    element?.remove();
-    return sheet;
-  });
-  for (const element of view.querySelectorAll("[style]")) element.style.cssText = element.getAttribute("style"); // the policy drops it otherwise
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`svg { display: block; width: 100%; height: auto; max-height: 440px; } [data-val], [data-subject] { cursor: pointer; }\n${styles.join("\n")}`);
+  room.adoptedStyleSheets = [sheet];
+  for (const element of view.querySelectorAll("[data-style]")) element.style.cssText = element.dataset.style;
   room.append(view);
   bind(live, view, choose, point);
   return held;

@@ -3,8 +3,8 @@
 import { events, get, of, post } from "../lib/api.js";
 import { doing } from "../lib/dialog.js";
 import { fill, h, toast } from "../lib/dom.js";
-import { meter } from "../lib/figures.js";
-import { day, ms, number, percent, span } from "../lib/format.js";
+import { change, meter } from "../lib/figures.js";
+import { day, ms, number, span } from "../lib/format.js";
 import { t } from "../lib/words.js";
 import { facts } from "./network.js";
 
@@ -18,7 +18,7 @@ export function versions(twin, { name, head, shelf, versions: first }, changed) 
 
   function draw(fitted) {
     fill(listed, fitted.length ? [...fitted].reverse().map((one) => version(one, { may, used: Boolean(head), promote, said }))
-      : h("p", { class: "empty" }, t("Nothing was fitted to this twin yet. Adapting takes a few minutes; what comes out is used only if it is better on days that were held back.")),
+      : h("p", { class: "empty" }, name ? t("Nothing was fitted to this twin yet. Adapting takes a few minutes; what comes out is used only if it is better on days that were held back.") : t("Nothing to adapt: this twin has no forecaster.")),
     fitted.some((one) => one.promoted) && !head ? h("div", { class: "note small" }, t("Promoted, but not used: put this line into the twin file and start it again."), h("pre", { tabindex: "0", role: "region", "aria-label": t("Line of the twin file") }, `forecaster = { kind = "foundation", head = "${shelf}" }`)) : null);
   }
 
@@ -82,6 +82,6 @@ function version({ name, version: id, promoted, card }, { may, used, promote, sa
       ].filter(Boolean)),
       scores.length ? h("table", { class: "board" }, h("caption", { class: "small muted" }, t("CRPS on {n} windows that were held back", { n: card.scores.windows })),
         h("thead", {}, h("tr", {}, [t("Signal"), t("zero-shot"), t("fitted")].map((text) => h("th", { scope: "col" }, text)))),
-        h("tbody", {}, scores.map(([signal, v]) => h("tr", {}, h("th", { scope: "row" }, signal), [zero[signal], v].map((value, i) => h("td", {}, h("span", { class: "number" }, number(value)), i && zero[signal] ? h("span", { class: v < zero[signal] ? "good" : "warn" }, ` ${v < zero[signal] ? "−" : "+"}${percent(Math.abs(1 - v / zero[signal]))}`) : null, meter(value / most, i ? "calm" : "plain"))))))) : null),
+        h("tbody", {}, scores.map(([signal, v]) => h("tr", {}, h("th", { scope: "row" }, signal), [zero[signal], v].map((value, i) => h("td", {}, h("span", { class: "number" }, number(value)), i ? [" ", change(v, zero[signal])] : null, meter(value / most, i ? "calm" : "plain"))))))) : null),
     may ? h("div", { class: "row" }, promoted ? button(t("Roll back"), "") : button(t("Promote"), id)) : null);
 }
