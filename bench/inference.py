@@ -2,13 +2,16 @@
 
     python3 dev.py bench inference [--json]
 
-The server is a process of its own on this machine; the callers are Triton's HTTP client, 64 at a time, one series
-each, as binary tensors. Beside it: the same series handed to `Foundation.forecast` as one batch of 64 in this process,
-and the same server without batching. Our own training on this machine stands still while seconds are counted.
+The server is a process of its own on this machine; the callers are 64 connections, one series each, as binary tensors.
+Beside it: the same series handed to `Foundation.forecast` as one batch of 64 in this process, and the same server
+without batching. `triton` is the same asked by Triton's HTTP client, which takes more of a core for a request than the
+server does, and so measures itself. Our own training on this machine stands still while seconds are counted.
 """
 
 from __future__ import annotations
 
+import json
+import selectors
 import socket
 import subprocess
 import sys
@@ -22,7 +25,7 @@ import numpy as np
 from bench.foundation import quiet
 from bench.harness import Bench
 from gemel.core.units import duration
-from gemel.core.values import GOOD, Floats, Frame
+from gemel.core.values import DECILES, GOOD, Floats, Frame
 from gemel.forecasters.foundation.forecaster import Foundation
 
 CALLERS, ROWS, HORIZON = 64, 512, 64
@@ -56,14 +59,16 @@ def throughput(bench: Bench, way: str, y: Floats, batched: Any, unbatched: Any) 
     each = EACH[way]
     work: dict[str, Callable[[], object]] = {
         "in process": partial(_again, partial(Foundation(way).forecast, _frame(y), HORIZON), each),
-        "batched": partial(ask, batched, y, way, each),
-        "unbatched": partial(ask, unbatched, y, way, each),
+        "batched": partial(call, batched, y, way, each),
+        "unbatched": partial(call, unbatched, y, way, each),
+        "triton": partial(ask, batched, y, way, each),
     }
     seconds = bench.rounds(ROUNDS[way], work)
     rate = {name: CALLERS * each / s for name, s in seconds.items()}
     peers = (("in process", ">= 0.7x"), ("unbatched", ">= 1x"))
     for peer, goal in peers:
         bench.figure(f"callers64_{way}", rate["batched"], "series/s", goal=goal, peer=(peer, rate[peer]))
+    bench.figure(f"callers64_{way}_triton", rate["triton"], "series/s", peer=("in process", rate["in process"]))
 
 
 def alone(bench: Bench, y: Floats, batched: Any, unbatched: Any) -> None:
@@ -98,6 +103,53 @@ def serving(batch: int) -> Iterator[Any]:
     finally:
         server.terminate()
         server.wait()
+
+
+def call(client: Any, y: Floats, way: str, each: int) -> None:
+    """Every series of y [b, t] asked for on its own, `each` times, over as many connections as there are series."""
+    url = client._parsed_url.netloc
+    lines = {socket.create_connection(url.split(":")): [_request(url, row, way), each] for row in y}
+    with selectors.DefaultSelector() as waiting:
+        for line, (request, _) in lines.items():
+            line.sendall(request)
+            waiting.register(line, selectors.EVENT_READ)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                line: Any = key.fileobj
+                _answered(line)
+                lines[line][1] -= 1
+                if lines[line][1]:
+                    line.sendall(lines[line][0])
+                else:
+                    waiting.unregister(line)
+                    line.close()
+
+
+def _request(host: str, row: Floats, way: str) -> bytes:
+    parts = [row.astype("<f8").tobytes(), np.array([HORIZON], "<i8").tobytes()]
+    kinds = (("history", [1, len(row)], "FP64"), ("horizon", [1], "INT64"))
+    inputs = [
+        {"name": n, "shape": s, "datatype": d, "parameters": {"binary_data_size": len(p)}}
+        for (n, s, d), p in zip(kinds, parts, strict=True)
+    ]
+    outputs = [{"name": "quantiles", "parameters": {"binary_data": True}}]
+    head = json.dumps({"inputs": inputs, "outputs": outputs, "parameters": {"way": way}}).encode()
+    body = b"".join((head, *parts))
+    lines = f"host: {host}\r\ncontent-length: {len(body)}\r\ninference-header-content-length: {len(head)}"
+    return f"POST /v2/models/foundation/infer HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body
+
+
+def _answered(line: socket.socket) -> Floats:
+    """The quantiles of an answer."""
+    got = line.recv(1 << 16)
+    while (end := got.find(b"\r\n\r\n")) < 0:
+        got += line.recv(1 << 16)
+    assert got.startswith(b"HTTP/1.1 200"), got[:300]
+    at = got.index(b"\r\ncontent-length:") + 17
+    size = end + 4 + int(got[at : got.index(b"\r\n", at)])
+    while len(got) < size:
+        got += line.recv(1 << 16)
+    return np.frombuffer(got[-HORIZON * len(DECILES) * 4 :], "<f4")
 
 
 def ask(client: Any, y: Floats, way: str, each: int) -> Floats:

@@ -217,7 +217,7 @@ async def watch(url: str) -> None:
     from websockets.asyncio.client import connect
 
     async def one() -> None:
-        async with connect(f"{url.replace('http', 'ws', 1)}/v1/twins/bench/stream", compression=None) as line:
+        async with connect(f"{url.replace('http', 'ws', 1)}/v1/twins/bench/stream") as line:
             up.release()
             async for _ in line:
                 pass

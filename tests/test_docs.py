@@ -5,6 +5,8 @@ changes what happens to it:
 
     <!-- file: plant.toml -->     the block is put in the folder under that name first
     <!-- skip: why -->            the block is only shown
+
+The Chinese pages hold the same blocks, so they need not run again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NAMES = [p.relative_to(ROOT).as_posix() for p in PAGES]
+CHINESE = {ROOT / "README.zh.md": ROOT / "README.md"} | {
+    p: ROOT / "docs" / p.name for p in sorted((ROOT / "docs" / "zh").glob("*.md"))
+}
+"""A page in Chinese -> the same in English."""
+ALL = [*PAGES, *CHINESE]
+NAMES = [p.relative_to(ROOT).as_posix() for p in ALL]
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def lay_out(page: Path, folder: Path) -> None:
             path.write_text(block.text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES[: len(PAGES)])
 def test_python_runs(page: Path, tmp_path: Path) -> None:
     script: list[str] = []
     for block in blocks(page):
@@ -71,7 +78,7 @@ def test_python_runs(page: Path, tmp_path: Path) -> None:
     assert ran.returncode == 0, f"{page.name} (page.py has its line numbers):\n{ran.stdout}{ran.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES[: len(PAGES)])
 def test_twin_files_load(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gemel.config import load
 
@@ -86,6 +93,12 @@ def test_twin_files_load(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         twin = load(block.text)
         if '"replay"' not in block.text:  # its file is only there when the page's Python has run
             twin.stages()  # every part is told its setting, and may object
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=NAMES[len(PAGES) :])
+def test_a_chinese_page_shows_what_the_english_one_runs(page: Path) -> None:
+    ours, theirs = ([(b.language, b.note, b.text) for b in blocks(p)] for p in (page, CHINESE[page]))
+    assert ours == theirs, f"{page.name} is behind: copy its blocks from {CHINESE[page].relative_to(ROOT)}"
 
 
 @cache
@@ -106,7 +119,7 @@ def commands() -> dict[str, str]:
     return {name: CliRunner().invoke(app, [*name.split(), "--help"], terminal_width=200).output for name in names}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", ALL, ids=NAMES)
 def test_commands_exist(page: Path) -> None:
     """Every `gemel VERB --option` on the page, in a block or in a line, is one the program has."""
     wrong = []
@@ -132,7 +145,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", ALL, ids=NAMES)
 def test_links_lead_somewhere(page: Path) -> None:
     wrong = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):

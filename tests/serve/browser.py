@@ -17,9 +17,10 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser; a machine without one skips, CI fails."""
+    """The browser; a machine without one skips, CI fails. It ends with the module: while it lives its driver's event
+    loop runs in this thread, and no test could run one of its own."""
     if not CHROMIUM and not os.environ.get("CI"):
         pytest.skip("there is no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright

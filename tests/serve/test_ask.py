@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from gemel.serve.ask import talk
+from gemel.serve.http.events import Events
 from gemel.trust.access import Keys
 from gemel.trust.audit import verify
 from serve.chatter import Answering, Chatter, Turn, calls, chatter, fails, forever, raw, says
@@ -315,3 +317,23 @@ def test_the_documented_way_in(place: Place) -> None:
     assert route["x-scope"] == "read"
     assert "text/event-stream" in route["responses"]["200"]["content"]
     assert isinstance(httpx.URL(place.served.url).port, int)
+
+
+def test_work_that_breaks_ends_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[Any] = []
+
+    async def work(tell: Any) -> None:
+        await tell("text", {"text": "well"})
+        raise ValueError("of our own making")
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Events(work)({"type": "http"}, receive, send))
+    body = b"".join(message.get("body", b"") for message in sent).decode()
+    assert body.startswith('event: text\ndata: {"text":"well"}\n\nevent: error\ndata: {"error":"something went wrong')
+    assert "of our own making" not in body
+    assert "of our own making" in caplog.text

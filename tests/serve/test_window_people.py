@@ -200,9 +200,9 @@ def test_who_asks(shed: Served) -> None:
 
 def test_the_screen_keeps_what_has_the_focus(chromium: Any, shed: Served) -> None:
     """What is told while a person is about to press a button does not take it away."""
-    shed.line.say(1.0)
     with tab(chromium, shed.url) as page:
         opened(page, f"{shed.url}/twins/shed")
+        shed.line.say(1.0)
         time.sleep(1)
         shed.line.say(9.5)
         button = page.locator("section[aria-label='Findings']").get_by_role("button", name="Acknowledge")
@@ -210,3 +210,19 @@ def test_the_screen_keeps_what_has_the_focus(chromium: Any, shed: Served) -> Non
         shed.line.say(9.6)
         time.sleep(1)
         assert page.evaluate("document.activeElement.textContent") == "Acknowledge"
+
+
+def test_a_thing_under_repair_does_not_ring(chromium: Any, shed: Served) -> None:
+    with tab(chromium, shed.url, width=390) as page:
+        opened(page, f"{shed.url}/twins/shed")
+        shed.line.say(9.7)
+        card = page.locator("section[aria-label='Findings']")
+        card.get_by_role("button", name="Maintenance").click()
+        page.get_by_role("dialog").get_by_label("Why").fill("a new door")
+        page.get_by_role("dialog").get_by_role("button", name="Begin").click()
+        card.get_by_text("1 under maintenance").wait_for()
+        assert "a new door" in card.inner_text()
+        accessible(page)
+        card.get_by_role("button", name="End it now").click()
+        card.locator(".pill", has_text="New").wait_for()
+        assert "a new door" not in card.inner_text().split("What was done")[0]

@@ -103,7 +103,10 @@ async def question(verbs: Verbs, twin: str, id: str) -> str:
     return "\n".join(
         [
             f"Send to the plant of {clean(twin, 80)} now?",
-            *(f"{clean(c.signal, 80)} = {c.value:g} {clean(units[c.signal], 20)}".rstrip() for c in decision.commands),
+            *(
+                f"{clean(c.signal, 80)} = {c.value:g} {clean(units.get(c.signal, ''), 20)}".rstrip()
+                for c in decision.commands
+            ),
             f"Reason given: {clean(decision.reason) or 'none'}",
             f"Decision {clean(decision.id)}",
         ]

@@ -92,9 +92,11 @@ class Talk:
         """What the model reads of a call: the verb's answer, or what is wrong with it."""
         self._calls += 1
         n, name = self._calls, clean(call.name, 60)
+        arguments = _arguments(call.arguments)
+        await self._tell("call", {"n": n, "verb": name, "arguments": tidy(arguments or {})})
         try:
-            arguments = _arguments(call.arguments)
-            await self._tell("call", {"n": n, "verb": name, "arguments": tidy(arguments)})
+            if arguments is None:
+                raise InputError("the arguments are not a JSON object", "see the schema of the tool")
             work = self._pictured if name == "picture" else self._asked
             answer = await work(name, arguments)
         except GemelError as error:
@@ -131,11 +133,10 @@ def _tool(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": text, "parameters": schema}}
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def _arguments(text: str) -> dict[str, Any] | None:
+    """What the model wrote as arguments; None when it is no JSON object."""
     try:
         held = json.loads(text)
-    except ValueError:
-        held = None
-    if not isinstance(held, dict):
-        raise InputError("the arguments are not a JSON object", "see the schema of the tool")
-    return held
+    except (ValueError, RecursionError):
+        return None
+    return held if isinstance(held, dict) else None

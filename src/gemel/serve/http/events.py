@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
+from gemel.serve.http.errors import unexpected
 from gemel.serve.shapes import encoded
 
 
@@ -38,13 +40,15 @@ class Events(Response):
             while (await receive())["type"] != "http.disconnect":
                 pass
 
+        async def working() -> None:
+            try:
+                await self._work(tell)
+            except Exception as error:
+                await tell("error", msgspec.Raw(unexpected(error)[1]))
+
         async with asyncio.TaskGroup() as tasks:
-            gone, work = tasks.create_task(listening()), tasks.create_task(_coroutine(self._work(tell)))
+            gone, work = tasks.create_task(listening()), tasks.create_task(working())
             await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             work.cancel()
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _coroutine(work: Awaitable[None]) -> None:
-    await work

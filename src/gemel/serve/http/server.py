@@ -95,6 +95,7 @@ def _config(address: Address, app: object) -> uvicorn.Config:
         proxy_headers=bool(address.proxy),
         forwarded_allow_ips=address.proxy,
         ws_max_size=1 << 16,
+        ws_per_message_deflate=False,  # a packer for each reader costs more than it saves on such short messages
         timeout_keep_alive=75,  # longer than clients and proxies keep a connection, so that they end it, not we
         timeout_graceful_shutdown=5,
         ssl_certfile=certificate,

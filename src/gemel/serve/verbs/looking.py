@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gemel.core.errors import NotFound
+from gemel.core.errors import GemelError, NotFound
 from gemel.core.units import duration, instant, spell
 from gemel.core.values import QUALITIES, Finding, Forecast, Signal
 from gemel.serve.verbs.plain import ROWS, cited, clean, fan, found, rounded, route, when
@@ -46,16 +46,15 @@ async def list_twins(asked: Asked, _: Nothing) -> dict[str, Any]:
     """How each twin is that the caller may see."""
 
     async def row(one: One) -> dict[str, Any]:
-        status = await one.ask("status")
+        name = {"twin": one.twin.name, "mode": one.twin.mode, "every": one.twin.every}
+        try:
+            status = await one.ask("status")
+        except GemelError as error:  # the others may be well
+            return {**name, "running": False, "newest": None, "findings": 0, "trouble": error.message}
+        newest, findings = when(status["newest"]), len(status["findings"])
         return {
-            "twin": one.twin.name,
-            "mode": one.twin.mode,
-            "running": status["running"],
-            "every": one.twin.every,
-            "newest": when(status["newest"]),
-            "findings": len(status["findings"]),
-            "trouble": one.trouble,
-        }
+            **name, "running": status["running"], "newest": newest, "findings": findings, "trouble": one.trouble,
+        }  # fmt: skip
 
     seen = [one for one in asked.twins if asked.caller.sees(one.twin.name)]
     return {"twins": list(await asyncio.gather(*(row(one) for one in seen))), "cites": []}

@@ -1,5 +1,7 @@
 // The public HTTP API. What goes wrong is a `Trouble` with a sentence and a hint, as the API gives them.
 
+import { t } from "./words.js";
+
 export class Trouble extends Error {
   constructor(status, message, hint) {
     super(message);
@@ -28,12 +30,12 @@ export async function raw(method, path, body, type = "application/json", signal 
     answer = await fetch(path, { method, signal, ...sent });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Trouble(0, "the twin cannot be reached", "is gemel serve running?");
+    throw new Trouble(0, t("the twin cannot be reached"), t("is gemel serve running?"));
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   if (answer.status === 401) dispatchEvent(new CustomEvent("gemel-key"));
-  throw new Trouble(answer.status, said.error || `answer ${answer.status}`, said.hint || "");
+  throw new Trouble(answer.status, said.error || t("answer {status}", { status: answer.status }), said.hint || "");
 }
 
 /** Send a file; `told(share)` hears how much of it has gone. `signal` ends it. */
@@ -44,12 +46,12 @@ export function send(path, file, told, signal) {
     asked.responseType = "json";
     asked.setRequestHeader("content-type", "application/octet-stream");
     asked.upload.onprogress = (event) => event.lengthComputable && told(event.loaded / event.total);
-    asked.onerror = () => bad(new Trouble(0, "the twin cannot be reached", "is gemel serve running?"));
-    asked.onabort = () => bad(new Trouble(0, "stopped", ""));
+    asked.onerror = () => bad(new Trouble(0, t("the twin cannot be reached"), t("is gemel serve running?")));
+    asked.onabort = () => bad(new Trouble(0, t("stopped"), ""));
     asked.onload = () => {
       if (asked.status < 400) return good(asked.response);
       if (asked.status === 401) dispatchEvent(new CustomEvent("gemel-key"));
-      bad(new Trouble(asked.status, asked.response?.error || `answer ${asked.status}`, asked.response?.hint || ""));
+      bad(new Trouble(asked.status, asked.response?.error || t("answer {status}", { status: asked.status }), asked.response?.hint || ""));
     };
     signal?.addEventListener("abort", () => asked.abort());
     asked.send(file);

@@ -98,6 +98,7 @@ export class Chart {
     pen.textAlign = "right";
     pen.lineWidth = 1;
     const rows = ticks(low, high, Math.max(2, height / 42));
+    pen.fillStyle = colour("muted");
     for (const value of found ? rows.values : []) {
       pen.strokeStyle = colour("line");
       pen.beginPath();
@@ -132,7 +133,7 @@ export class Chart {
     }
     pen.globalAlpha = 1;
     for (const { value, text } of limits) {
-      if (value < low || value > high) continue;
+      if (!found || value < low || value > high) continue;
       pen.strokeStyle = pen.fillStyle = colour("warn");
       pen.setLineDash([2, 4]);
       pen.beginPath();

@@ -20,7 +20,7 @@ const SIGNS = { degC: "°C", degF: "°F", deg: "°", m3: "m³", "m3/h": "m³/h",
 /** A unit as it is written: degC is °C. */
 export const unit = (text) => SIGNS[text] ?? text;
 
-export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits).replace("-", "−")}\u00a0%` : "–");
+export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits).replace("-", "−")}${language === "zh" ? "" : "\u00a0"}%` : "–");
 
 const written = (options) => {
   const made = {};

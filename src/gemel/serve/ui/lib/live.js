@@ -59,7 +59,7 @@ export class Live {
     this.tell("values", "belief", "forecasts", "findings", "decisions");
   }
 
-  /** Call `heard` after news of any of these topics: values belief forecasts findings decisions acks. */
+  /** Call `heard` after news of any of these topics: values belief forecasts findings decisions acks hands. */
   on(topics, heard) {
     for (const topic of topics.split(" ")) this.listeners.set(topic, [...(this.listeners.get(topic) ?? []), heard]);
     heard();
@@ -114,7 +114,8 @@ export class Live {
         this.forecasts = [...this.forecasts.filter((f) => f.by !== body.by), body].sort((a, b) => (a.by === "physics") - (b.by === "physics"));
         this.tell("forecasts");
       },
-      findings: (body) => this._finding(body),
+      findings: (body) => this.found([body]),
+      hands: () => this.tell("hands"),
       decisions: (body) => {
         this.decisions = [...this.decisions.filter((d) => d.id !== body.id), body].slice(-20);
         this.tell("decisions");
@@ -131,6 +132,14 @@ export class Live {
     });
   }
 
+  /** What has changed about findings. */
+  found(changed) {
+    const news = new Map(changed.map((f) => [f.id, f]));
+    const kept = this.findings.filter((f) => !news.has(f.id));
+    this.findings = [...news.values(), ...kept].filter((f) => f.open && f.life?.state !== "closed");
+    this.tell("findings");
+  }
+
   _values({ signal, time, value, quality }) {
     signal.forEach((place, i) => {
       const held = this.series.get(this.names[place]);
@@ -143,25 +152,6 @@ export class Live {
     });
     this.link?.(true, this.now);
     this.tell("values");
-  }
-
-  /** What the detectors see now. How it stands with people is asked for: of what is new, and after they did something. */
-  _finding(body) {
-    const before = this.findings.find((f) => f.id === body.id);
-    if (body.open && !body.life && !before) return void this.lives(2000);
-    this.findings = [{ ...body, life: body.life ?? before?.life }, ...this.findings.filter((f) => f.id !== body.id)].filter((f) => f.open && f.life?.state !== "closed");
-    this.tell("findings");
-  }
-
-  /** The findings and how they stand with people, after a while in which more may come. */
-  async lives(wait = 0) {
-    if (this._living) return;
-    this._living = true;
-    await new Promise((done) => setTimeout(done, wait));
-    this._living = false;
-    if (this._ended) return;
-    this.findings = await get(of(this.twin, "/findings")).catch(() => this.findings);
-    this.tell("findings");
   }
 
   async _commands() {

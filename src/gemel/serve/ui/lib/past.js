@@ -63,6 +63,13 @@ export function quality({ time, count, bad, missing }, start, end) {
   return { points: good + ill, bad: ill, holes: holes.length, longest: Math.max(0, ...holes.map(([from, to]) => to - from)) };
 }
 
+/** What a small chart shows of columns. */
+export function outline(one) {
+  if (!one) return {};
+  const { time, mean: value, low, high } = one, colour = "measured";
+  return { lines: [{ time, value, colour, width: 1 }], bands: one.raw ? [] : [{ time, low, high, colour, alpha: 0.3 }] };
+}
+
 /** A time in an address: ISO 8601 or whole nanoseconds; null for what is neither. */
 export function instant(text) {
   if (!text) return null;

@@ -25,9 +25,8 @@ export function t(english, values) {
 export function said(text) {
   if (text?.includes(" ") && LANGUAGES[language][text]) return LANGUAGES[language][text]; // a signal may be called "load"
   for (const [pattern, meant] of SENTENCES[language]) {
-    const [, ...parts] = pattern.exec(text) ?? [null, null];
-    if (parts[0] === null) continue;
-    return typeof meant === "string" ? meant.replace(/\$(\d)/g, (_, k) => said(parts[k - 1] ?? "")) : meant(said, ...parts);
+    const found = pattern.exec(text);
+    if (found) return typeof meant === "string" ? meant.replace(/\$(\d)/g, (_, k) => said(found[k] ?? "")) : meant(said, ...found.slice(1));
   }
   return text;
 }

@@ -84,9 +84,7 @@ function tile(name, value, under, kind = "") {
 
 function numbers(found) {
   const mine = own(found), plain = naive(found);
-  const drifting = found.drift.filter((d) => d.drifting);
-  const moved = tile(t("Drift"), drifting.length ? `${drifting.length} / ${found.drift.length}` : found.drift.length ? t("none") : "–",
-    drifting.length ? drifting.map((d) => d.signal).join(", ") : found.drift.length ? t("the simulator fits as well as before") : t("no simulator to compare with"), drifting.length ? "warn" : "");
+  const moved = moving(found.drift);
   if (!mine) return found.drift.length ? [moved] : [];
   return [
     tile(t("Error (CRPS)"), number(mine.crps), plain ? beside(mine.crps, plain.crps, t(plain.forecaster)) : t("of all quantiles, scaled"), ""),
@@ -94,6 +92,13 @@ function numbers(found) {
     tile(t("{p} band", { p: percent(found.coverage.nominal) }), percent(mine.coverage), t("of what came true was inside")),
     moved,
   ];
+}
+
+function moving(drift) {
+  const drifting = drift.filter((d) => d.drifting), unknown = drift.filter((d) => d.p === null);
+  if (drifting.length) return tile(t("Drift"), `${drifting.length} / ${drift.length}`, drifting.map((d) => d.signal).join(", "), "warn");
+  if (!drift.length) return tile(t("Drift"), "–", t("no simulator to compare with"));
+  return tile(t("Drift"), unknown.length === drift.length ? "–" : t("none"), unknown.length ? t("too few updates of {list}", { list: unknown.map((d) => d.signal).join(", ") }) : t("the simulator fits as well as before"));
 }
 
 /** "20 % below a day before" */

@@ -5,8 +5,8 @@ import { get, of } from "../lib/api.js";
 import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h, icon } from "../lib/dom.js";
 import { moment, ms, ns, number, span, unit } from "../lib/format.js";
-import { address, instant, iso, local, painted, quality, rollup, unlocal } from "../lib/past.js";
-import { t } from "../lib/words.js";
+import { address, instant, iso, local, outline, painted, quality, rollup, unlocal } from "../lib/past.js";
+import { said, t } from "../lib/words.js";
 
 export const title = "History";
 
@@ -76,7 +76,7 @@ class Past {
   preset(name) {
     const wide = PRESETS[name]?.[0];
     if (!wide) return this.look(...this._whole(), "all");
-    const to = this.to >= this.newest || this.from < this.oldest ? Math.min(this.to, this.newest) : Math.min((this.from + this.to) / 2 + wide / 2, this.newest);
+    const to = Math.min(this.to >= this.newest ? this.newest : (this.from + this.to) / 2 + wide / 2, this.newest);
     this.look(to - wide, to, name);
   }
 
@@ -104,21 +104,22 @@ class Past {
     const asking = (this.asking = new AbortController());
     this._said();
     if (this.held) this._draw();
-    const late = setTimeout(() => { this.progress.hidden = false; }, 400);
+    const late = setTimeout(() => { this.progress.style.visibility = "visible"; }, 1000);
     try {
       const held = await this._rolled(asking.signal);
       if (asking.signal.aborted) return;
       this.held = held;
       this._draw();
       await painted();
-      performance.measure(why, { start: begun, detail: { signals: this.chosen.length, points: [...held.series.values()].reduce((sum, s) => sum + s.count.reduce((a, b) => a + b, 0), 0) } });
+      const values = [...held.series.values()].flatMap((one) => one.count).reduce((sum, count) => sum + count, 0);
+      performance.measure(why, { start: begun, detail: { signals: this.chosen.length, values } });
       await new Promise((done) => setTimeout(done, 200)); // who zooms on at once does not wait for it
       if (!asking.signal.aborted) await this._happenings(asking.signal);
     } catch (error) {
       if (error.name !== "AbortError") fill(this.wrong, trouble(error));
     } finally {
       clearTimeout(late);
-      if (!asking.signal.aborted) this.progress.hidden = true;
+      if (!asking.signal.aborted) this.progress.style.visibility = "hidden";
     }
   }
 
@@ -143,9 +144,9 @@ class Past {
 
   /** What happened meanwhile: less urgent than the picture. */
   async _happenings(signal) {
-    const span = `start=${ns(this.from)}&end=${ns(this.to)}`;
-    const ask = (rest) => get(of(this.twin, rest), signal);
-    const [moments, findings, decisions, extents] = await Promise.all([ask(`/moments?${span}`), ask("/findings?all=true"), ask(`/journal/decision?${span}&last=20`), ask("/extent")]);
+    const within = `start=${ns(this.from)}&end=${ns(this.to)}`;
+    const [moments, findings, decisions, extents] = await Promise.all(
+      [`/moments?${within}`, "/findings?all=true", `/journal/decision?${within}&last=20`, "/extent"].map((rest) => get(of(this.twin, rest), signal)));
     for (const one of extents) if (this.extents.has(one.signal)) this.extents.set(one.signal, one);
     this._reach();
     this.decisions = moments.decisions.time.map(ms);
@@ -212,8 +213,9 @@ class Past {
       chart.element.style.height = `${height}px`;
       chart.canvas.setAttribute("aria-label", t("History of {names}", { names: names.join(", ") }));
       chart.set(this._content(unit, names));
-      const drawn = names.map((name) => this.held?.series.get(name)).filter(Boolean);
-      fill(key, legend(...names.map((name) => [name, this._colour(name)]), ...(drawn.some((one) => one.missing.length) ? [[t("missing"), "muted", true]] : []), ...(drawn.some((one) => one.unusable.length) ? [[t("bad values"), "bad", true]] : [])));
+      const some = (what) => names.some((name) => this.held?.series.get(name)?.[what].length);
+      const ill = [some("missing") && [t("missing"), "muted", true], some("unusable") && [t("bad values"), "bad", true]].filter(Boolean);
+      fill(key, legend(...names.map((name) => [name, this._colour(name)]), ...ill));
       fill(told, names.map((name) => this._told(name)));
     }
     this._drawStrip();
@@ -224,9 +226,10 @@ class Past {
     for (const name of names) {
       const one = this.held?.series.get(name);
       if (!one) continue;
-      const signal = this._signal(name), colour = this._colour(name), held = ["controlled", "known"].includes(signal.role) || signal.type === "state";
-      if (!one.raw) bands.push({ name: names.length > 1 ? `${name}, ${t("least … most")}` : t("least … most"), time: one.time, low: one.low, high: one.high, colour, alpha: 0.28 });
-      lines.push({ name: one.raw ? name : `${name}, ${t("mean")}`, time: one.time, value: one.mean, colour, width: 1.5, step: one.raw && held, dots: one.raw });
+      const { role, type } = this._signal(name), colour = this._colour(name), { time, low, high } = one;
+      const held = ["controlled", "known"].includes(role) || type === "state"; // said when it changes: silence is no gap
+      if (!one.raw) bands.push({ name: names.length > 1 ? `${name}, ${t("least … most")}` : t("least … most"), time, low, high, colour, alpha: 0.28 });
+      lines.push({ name: one.raw ? name : `${name}, ${t("mean")}`, time, value: one.mean, colour, width: 1.5, step: one.raw && held, dots: one.raw });
       if (!held) shades.push(...one.missing.map(([start, end]) => ({ start, end, colour: "muted", alpha: 0.13 / names.length })));
       shades.push(...one.unusable.map(([start, end]) => ({ start, end, colour: "bad", alpha: 0.9, foot: true })));
     }
@@ -235,7 +238,7 @@ class Past {
     const { low, high } = this._signal(names[0]);
     return {
       lines, bands, shades, unit, start: this.from, end: this.to,
-      marks: mine.slice(0, 8).map((f) => ({ time: f.from, text: t(f.name), colour: f.severity > 0.6 ? "bad" : "warn" })),
+      marks: mine.slice(0, 8).map((f) => ({ time: f.from, text: said(f.name), colour: f.severity > 0.6 ? "bad" : "warn" })),
       ticks: this.decisions.map((time) => ({ time, colour: "accent" })),
       limits: names.length > 1 ? [] : [[low, t("low limit")], [high, t("high limit")]].filter(([v]) => v !== null).map(([value, text]) => ({ value, text })),
     };
@@ -251,14 +254,18 @@ class Past {
     const one = this.held?.series.get(name);
     if (!one) return null;
     const { points, bad, holes, longest } = quality(one, this.from, this.to);
-    const parts = [t("values: {n}", { n: points.toLocaleString() }), one.raw ? t("each is shown") : t("a cell is {span}", { span: span(this.held.every) })];
+    const parts = [t("values: {n}", { n: points.toLocaleString() })];
+    if (points) parts.push(one.raw ? t("each is shown") : t("a cell is {span}", { span: span(this.held.every) }));
     if (bad) parts.push(t("bad: {n} ({share} %)", { n: bad.toLocaleString(), share: number((100 * bad) / points, 2) }));
     if (holes) parts.push(t("gaps: {n}, the longest {span}", { n: holes, span: span(longest) }));
     return h("div", { class: "muted small" }, h("strong", {}, name), `: ${parts.join(" · ")}`);
   }
 
   _chart() {
-    const chart = new Chart({ label: t("History"), zoom: (a, b) => (a === undefined ? this.back() : this.look(a, b)), pointed: (across) => this.charts.forEach((other) => other.chart !== chart && other.chart.follow(across)) });
+    const chart = new Chart({
+      label: t("History"), zoom: (a, b) => (a === undefined ? this.back() : this.look(a, b)),
+      pointed: (across) => this.charts.forEach((other) => other.chart !== chart && other.chart.follow(across)),
+    });
     const key = h("div"), told = h("div");
     return { chart, key, told, element: h("div", { class: "stack", style: { gap: "4px" } }, key, chart.element, told) };
   }
@@ -268,8 +275,8 @@ class Past {
     const ticks = this.findings.map((f) => ({ time: f.from, colour: "warn" }));
     const shades = [{ start: this.from, end: this.to, colour: "accent", alpha: 0.2 }];
     const [start, end] = this._whole();
-    chart.set({ lines: line ? [{ time: line.time, value: line.mean, colour: "measured", width: 1 }] : [], bands: line && !line.raw ? [{ time: line.time, low: line.low, high: line.high, colour: "measured", alpha: 0.3 }] : [],
-      shades, ticks, start, end, marks: this.to - this.from < 0.01 * (end - start) ? [{ time: (this.from + this.to) / 2, text: "▼", colour: "accent" }] : [] });
+    const marks = this.to - this.from < 0.01 * (end - start) ? [{ time: (this.from + this.to) / 2, text: "▼", colour: "accent" }] : [];
+    chart.set({ ...outline(line), shades, ticks, marks, start, end });
   }
 
   /** Everything that says which span is looked at. */
@@ -278,11 +285,19 @@ class Past {
     address({ signals: this.chosen.join(","), start: isAll ? null : iso(this.from), end: isAll ? null : iso(this.to) });
     this.when.textContent = span(this.to - this.from);
     [this.fields.from.value, this.fields.to.value] = [local(this.from), local(this.to)];
-    for (const [name, button] of this.presets) button.setAttribute("aria-pressed", (name === "all" ? isAll : !isAll && Math.abs((this.to - this.from) / PRESETS[name][0] - 1) < 0.005) ? "true" : "false");
+    const is = (name) => (name === "all" ? isAll : !isAll && Math.abs((this.to - this.from) / PRESETS[name][0] - 1) < 0.005);
+    for (const [name, button] of this.presets) button.setAttribute("aria-pressed", is(name) ? "true" : "false");
+    this._offer();
+  }
+
+  /** The links to the values of this span. */
+  _offer() {
     const [from, to] = [Math.max(this.from, this.oldest), Math.min(this.to, this.newest)];
-    const rows = this.chosen.map((name) => this.extents.get(name)).reduce((sum, e) => sum + e.points * Math.min(Math.max((to - from) / (ms(e.end) - ms(e.start) || 1), 0), 1), 0);
-    const cell = rows > EXPORTED ? Math.ceil((to - from) / 1e3 / (EXPORTED / this.chosen.length)) : 0;
-    const path = of(this.twin, `/history?signals=${this.chosen.map(encodeURIComponent).join(",")}&start=${ns(from)}&end=${ns(to)}${cell ? `&every=${cell}s` : ""}`);
+    const share = (e) => Math.min(Math.max((to - from) / (ms(e.end) - ms(e.start) || 1), 0), 1);
+    const values = this.chosen.map((name) => this.extents.get(name)).reduce((sum, e) => sum + e.points * share(e), 0);
+    const cell = values > EXPORTED ? Math.ceil((to - from) / 1e3 / (EXPORTED / this.chosen.length)) : 0;
+    const names = this.chosen.map(encodeURIComponent).join(",");
+    const path = of(this.twin, `/history?signals=${names}&start=${ns(from)}&end=${ns(to)}${cell ? `&every=${cell}s` : ""}`);
     const file = `${this.twin}-${this.chosen.join("-").slice(0, 60)}-${iso(from).slice(0, 10)}`.replace(/[^\w.-]+/g, "_");
     for (const [form, link] of this.links) {
       link.href = `${path}&format=${form}`;
@@ -293,14 +308,15 @@ class Past {
 
   _list(decisions) {
     const base = `/twins/${encodeURIComponent(this.twin)}/replay?time=`;
+    const row = (time, kind, signal, text, show = null) => h("li", { class: "happening" },
+      h("i", { class: `dot ${kind}` }), h("span", { class: "muted when" }, moment(time)), h("span", { class: "grow" }, text), show,
+      h("a", { class: "button little plain", href: `${base}${iso(time)}&signal=${encodeURIComponent(this.extents.has(signal) ? signal : this.chosen[0])}` }, t("Replay")));
     const rows = [
-      ...this._found().slice(0, 30).map((f) => ({ time: f.from, kind: f.severity > 0.6 ? "bad" : "warn", text: `${t(f.name)} (${f.subject})`, more: f.text, zoom: f })),
-      ...decisions.reverse().map((d) => ({ time: ms(d.time), kind: "good", text: d.reason || t("A decision"), more: "" })),
+      ...this._found().slice(0, 30).map((f) => row(f.from, f.severity > 0.6 ? "bad" : "warn", f.subject, [`${said(f.name)} (${f.subject})`, f.text ? h("span", { class: "muted" }, ` · ${said(f.text)}`) : ""],
+        h("button", { class: "button little", onclick: () => this._show(f) }, t("Show")))),
+      ...decisions.reverse().map((d) => row(ms(d.time), "good", "", said(d.reason) || t("A decision"))),
     ];
-    fill(this.list, rows.length ? rows.map(({ time, kind, text, more, zoom }) => h("li", { class: "happening" }, h("i", { class: `dot ${kind}` }), h("span", { class: "muted when" }, moment(time)),
-      h("span", { class: "grow" }, text, more ? h("span", { class: "muted" }, ` · ${more}`) : null),
-      zoom ? h("button", { class: "button little", onclick: () => this._show(zoom) }, t("Show")) : null,
-      h("a", { class: "button little plain", href: `${base}${iso(time)}&signal=${encodeURIComponent(zoom && this.extents.has(zoom.subject) ? zoom.subject : this.chosen[0])}` }, t("Replay")))) : h("li", { class: "empty" }, t("Nothing was found or decided in this span.")),
+    fill(this.list, rows.length ? rows : h("li", { class: "empty" }, t("Nothing was found or decided in this span.")),
       this.decisions.length > decisions.length ? h("li", { class: "muted small" }, t("The newest {n} of {all} decisions.", { n: decisions.length, all: this.decisions.length })) : null);
   }
 
@@ -317,32 +333,38 @@ class Past {
     const fitting = Object.entries(PRESETS).filter(([, [wide]]) => wide < 1.5 * (this.newest - this.oldest));
     this.presets = new Map([["all", tab("all", "All")], ...fitting.map(([name, [, text]]) => [name, tab(name, text)])]);
     const press = (label, mark, onclick) => h("button", { class: "icon", title: t(label), "aria-label": t(label), onclick }, mark);
-    const field = (name, label) => {
-      return h("input", { type: "datetime-local", step: 1, "aria-label": t(label), onchange: () => {
-        const [from, to] = [unlocal(this.fields.from.value), unlocal(this.fields.to.value)];
-        if (from < to) this.look(from, to, "dates");
-      } });
-    };
-    this.fields = { from: field("from", "From"), to: field("to", "To") };
+    const field = (label) => h("input", { type: "datetime-local", step: 1, "aria-label": t(label), onchange: () => {
+      const [from, to] = [unlocal(this.fields.from.value), unlocal(this.fields.to.value)];
+      if (from < to) this.look(from, to, "dates");
+    } });
+    this.fields = { from: field("From"), to: field("To") };
     this.when = h("p", { class: "small muted", role: "status" });
-    this.progress = h("progress", { hidden: true, "aria-label": t("Asking the twin …") });
+    this.progress = h("progress", { style: { visibility: "hidden" }, "aria-label": t("Asking the twin …") });
     this.wrong = h("div");
     this.place = h("div", { class: "stack", style: { gap: "14px" } });
-    this.strip = { chart: new Chart({ label: t("All of the history; drag over a part of it to look at that"), height: 92, zoom: (a, b) => (a === undefined ? this.preset("all") : this.look(a, b)) }), of: null, line: null };
+    const strip = new Chart({ label: t("All of the history; drag over a part of it to look at that"), height: 92, zoom: (a, b) => (a === undefined ? this.preset("all") : this.look(a, b)) });
+    this.strip = { chart: strip, of: null, line: null };
     this.list = h("ul", { class: "happenings scroll", tabindex: "0", role: "list", "aria-label": t("What happened in this span") });
     this.links = new Map(["csv", "arrow", "json"].map((form) => [form, h("a", { class: "button little" }, { csv: "CSV", arrow: "Arrow", json: "JSON" }[form])]));
     this.exported = h("span", { class: "muted small" });
     this.place.addEventListener("keydown", (event) => this._key(event), true);
+    this._lay(press);
+  }
+
+  _lay(press) {
     const bar = h("div", { class: "row wrap", style: { justifyContent: "space-between" } },
       h("div", { class: "row wrap", role: "group", "aria-label": t("How much of the past"), style: { gap: "2px" } }, [...this.presets.values()]),
-      h("div", { class: "row", role: "group", "aria-label": t("Move and zoom"), style: { gap: "4px" } }, press("Earlier", icon("left"), () => this.pan(-0.5)), press("Later", icon("right"), () => this.pan(0.5)),
+      h("div", { class: "row", role: "group", "aria-label": t("Move and zoom"), style: { gap: "4px" } }, 
+        press("Earlier", icon("left"), () => this.pan(-0.5)), press("Later", icon("right"), () => this.pan(0.5)),
         press("Closer", "+", () => this.zoom(0.5)), press("Farther", "−", () => this.zoom(2)), h("button", { class: "button", onclick: () => this.back() }, t("Back out"))));
     const taken = card(t("Take it with you"), h("div", { class: "row wrap" }, [...this.links.values()]), h("p", { style: { marginTop: "6px" } }, this.exported));
     taken.classList.add("late");
+    const dates = h("div", { class: "row wrap" }, this.fields.from, h("span", { "aria-hidden": "true" }, "–"), this.fields.to, this.when, h("span", { class: "grow" }),
+      h("span", { class: "muted small" }, t("Drag to zoom, double-click to go back")));
     this.element = h("div", { class: "columns sided" },
       h("div", { class: "column" }, card(t("Signals"), this._signals()), taken),
       h("div", { class: "column" }, card(t("Span"), h("div", { class: "stack" }, bar, this.strip.chart.element)),
-        card(t("History"), h("div", { class: "stack" }, h("div", { class: "row wrap" }, this.fields.from, h("span", { "aria-hidden": "true" }, "–"), this.fields.to, this.when, h("span", { class: "grow" }), h("span", { class: "muted small" }, t("Drag to zoom, double-click to go back"))), this.progress, this.wrong, this.place)),
+        card(t("History"), h("div", { class: "stack" }, dates, this.progress, this.wrong, this.place)),
         card(t("What happened"), this.list)));
   }
 

@@ -4,7 +4,7 @@ import { get, of } from "../lib/api.js";
 import { spark } from "../lib/chart.js";
 import { fill, h } from "../lib/dom.js";
 import { ms, number, unit, whole } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 
 export const title = "All twins";
 
@@ -27,7 +27,7 @@ async function tile({ twin, mode, running, trouble }) {
   const made = h("a", { class: "card stack", href: `/twins/${encodeURIComponent(twin)}`, style: { textDecoration: "none", color: "inherit" } },
     h("div", { class: "spread" }, h("h3", { class: "cut", style: { fontSize: "17px" } }, twin), h("span", { class: "pill" }, t({ observe: "Observes only", advise: "Advises", auto: "Acts by itself" }[mode]))),
     h("div", { class: "row" }, h("i", { class: `dot ${state[0]}` }), state[1]),
-    findings.slice(0, 2).map((f) => h("div", { class: "small warn cut" }, `${f.name} (${f.subject})`)),
+    findings.slice(0, 2).map((f) => h("div", { class: "small warn cut" }, `${said(f.name)} (${f.subject})`)),
     shown.map((s, i) => h("div", { class: "row" }, h("span", { class: "grow cut muted" }, s.name), draws[i], h("span", { class: "number" }, number(held.latest[s.name]), " ", h("span", { class: "unit" }, unit(s.unit))))),
     h("div", { class: "muted small" }, t("{n} points · newest {time}", { n: (held.points.points ?? 0).toLocaleString(), time: whole(ms(held.newest)) })));
   get(of(twin, `/history?last=6h&every=10min&signals=${shown.map((s) => encodeURIComponent(s.name)).join(",")}`))

@@ -5,9 +5,9 @@ import { get, of } from "../lib/api.js";
 import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h, icon } from "../lib/dom.js";
 import { duration, moment, ms, ns, number, span, unit, whole } from "../lib/format.js";
-import { address, instant, iso, local, rollup, unlocal } from "../lib/past.js";
+import { address, instant, iso, local, outline, rollup, unlocal } from "../lib/past.js";
 import { place } from "../lib/scale.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 import { checks, worth } from "../panels/decision.js";
 import { finding } from "../panels/findings.js";
 
@@ -15,7 +15,9 @@ export const title = "Replay";
 
 const DAY = 864e5;
 const WINDOWS = [["All", null], ["Month", 31 * DAY], ["Week", 7 * DAY], ["Day", DAY]];
-const STATUS = { proposed: "It waited for approval.", approved: "A person approved it.", sent: "It was sent.", rejected: "A person rejected it.", observed: "It was only observed.", expired: "It expired." };
+const STATUS = {
+  proposed: "It waited for approval.", approved: "A person approved it.", sent: "It was sent.", rejected: "A person rejected it.", observed: "It was only observed.", expired: "It expired.",
+};
 
 export async function show(content, twin, frame) {
   const [status, signals, extents, moments] = await Promise.all([frame.status(), get(of(twin, "/signals")), get(of(twin, "/extent")), get(of(twin, "/moments"))]);
@@ -23,7 +25,8 @@ export async function show(content, twin, frame) {
   for (const signal of signals) signal.unit = unit(signal.unit);
   const heard = extents.filter((e) => e.points);
   if (!heard.length) {
-    fill(content, card(t("Replay"), h("p", { class: "empty" }, t("Nothing has been heard yet, so there is nothing to replay.")), h("a", { class: "button", href: `/twins/${encodeURIComponent(twin)}` }, t("See it live"))));
+    fill(content, card(t("Replay"), h("p", { class: "empty" }, t("Nothing has been heard yet, so there is nothing to replay.")),
+      h("a", { class: "button", href: `/twins/${encodeURIComponent(twin)}` }, t("See it live"))));
     return () => {};
   }
   const page = new Replay(twin, frame, status, signals, heard, moments);
@@ -39,9 +42,11 @@ class Replay {
     this.oldest = Math.min(...extents.map((e) => ms(e.start)));
     this.newest = ms(status.newest) ?? Math.max(...extents.map((e) => ms(e.end)));
     this.horizon = duration(status.horizon) || DAY;
-    this.step = Math.max(this.horizon / 48, duration(status.every));
-    this.happened = [...moments.decisions.time.map((time) => ({ time: ms(time), colour: "accent" })),
-      ...moments.findings.time.map((time, i) => ({ time: ms(time), colour: moments.findings.open[i] ? "warn" : "good", text: moments.findings.name[i] }))].sort((a, b) => a.time - b.time);
+    const { decisions, findings } = moments;
+    this.happened = [
+      ...decisions.time.map((time) => ({ time: ms(time), colour: "accent" })),
+      ...findings.time.map((time, i) => ({ time: ms(time), colour: findings.open[i] ? "warn" : "good" })),
+    ].sort((a, b) => a.time - b.time);
     this.times = this.happened.map((one) => one.time);
     this.then = this.seen = this.believed = this.running = null;
     this.wish = 0;
@@ -51,7 +56,7 @@ class Replay {
 
   start() {
     const asked = new URLSearchParams(location.search);
-    this.signal = asked.get("signal");
+    this.signal = this.names.find((name) => name === asked.get("signal")) ?? null;
     this.now = this._clamped(instant(asked.get("time")) ?? this.times[this.times.length - 1] ?? this.newest);
     this._window(this.newest - this.oldest > 9 * DAY ? 7 * DAY : null);
     this.to(this.now, 0);
@@ -77,7 +82,7 @@ class Replay {
   }
 
   async _run() {
-    const slow = setTimeout(() => { this.progress.hidden = false; }, 1500);
+    const slow = setTimeout(() => { this.progress.style.visibility = "visible"; }, 1500);
     const late = setTimeout(() => this.picture.classList.add("waiting"), 400);
     for (let asked = null; asked !== this.wish && !this.asking.signal.aborted;) {
       asked = this.wish;
@@ -86,7 +91,7 @@ class Replay {
     }
     clearTimeout(slow);
     clearTimeout(late);
-    this.progress.hidden = true;
+    this.progress.style.visibility = "hidden";
     this.picture.classList.remove("waiting");
     this.running = null;
   }
@@ -124,7 +129,8 @@ class Replay {
   _offer(then) {
     const foreseen = [...new Set(then.forecasts.flatMap((f) => f.signals))].filter((n) => this.names.includes(n));
     const names = foreseen.length ? foreseen : this.signals.filter((s) => s.type === "number").map((s) => s.name);
-    if (!names.includes(this.signal)) this.signal = (then.findings.map((f) => f.subject).find((n) => names.includes(n))) ?? (this.status.outputs ?? []).find((n) => names.includes(n)) ?? names[0];
+    const known = (n) => names.includes(n);
+    if (!known(this.signal)) this.signal = then.findings.map((f) => f.subject).find(known) ?? (this.status.outputs ?? []).find(known) ?? names[0];
     if (JSON.stringify(names) !== this.offered) fill(this.which, names.map((name) => h("option", {}, name)));
     this.offered = JSON.stringify(names);
     this.which.value = this.signal;
@@ -135,13 +141,21 @@ class Replay {
     this.frame.subtitle(t("as it was on {time}", { time: whole(now) }));
     this._chart(now);
     const { latest, belief, findings, decision, commands, unknown } = this.then;
-    fill(this.values, latest.signals.map((name, i) => row(name, number(latest.value[i]), this._signal(name)?.unit, latest.time[i] === null ? t("never heard") : ago(now - ms(latest.time[i])))));
-    fill(this.belief, belief ? Object.keys(belief.mean).map((name) => row(name, number(belief.mean[name]), "", `± ${number(belief.spread[name] < 1e-9 ? 0 : belief.spread[name], 2)}`)) : h("tr", {}, h("td", { class: "muted" }, t("No belief was recorded before then."))));
-    const look = (signals, found) => go(`/twins/${encodeURIComponent(this.twin)}/history?signals=${signals.slice(0, 4).map(encodeURIComponent).join(",")}&start=${iso(ms(found.start) - this.horizon / 2)}&end=${iso(Math.min(now + this.horizon / 2, this.newest))}`);
-    const seen = { names: this.names, now, signals: this.signals };
-    fill(this.findings, findings.length ? [...findings].sort((a, b) => b.severity - a.severity).map((f) => finding(seen, f, look)) : h("div", { class: "empty row" }, h("i", { class: "dot good" }), t("Nothing was wrong then.")));
+    const nothing = h("tr", {}, h("td", { class: "muted" }, t("No belief was recorded before then.")));
+    const age = (time) => (time === null ? t("never heard") : now - ms(time) < 1000 ? "" : t("{span} before", { span: span(now - ms(time)) }));
+    fill(this.values, latest.signals.map((name, i) => row(name, number(latest.value[i]), this._signal(name)?.unit, age(latest.time[i]))));
+    const spread = (name) => number(belief.spread[name] < 1e-9 ? 0 : belief.spread[name], 2);
+    fill(this.belief, belief ? Object.keys(belief.mean).map((name) => row(name, number(belief.mean[name]), "", `± ${spread(name)}`)) : nothing);
+    const listed = [...findings].sort((a, b) => b.severity - a.severity), seen = { names: this.names, now, signals: this.signals }, look = (...found) => this._look(now, ...found);
+    fill(this.findings, listed.length ? listed.map((f) => finding(seen, f, look)) : h("div", { class: "empty row" }, h("i", { class: "dot good" }), t("Nothing was wrong then.")));
     fill(this.decision, this._decided(decision, commands));
-    fill(this.unknown, unknown.map((text) => h("li", {}, text)));
+    fill(this.unknown, unknown.map((text) => h("li", {}, said(text))));
+  }
+
+  /** The signals of a finding on the page of the history. */
+  _look(now, signals, found) {
+    const [start, end] = [ms(found.start) - this.horizon / 2, Math.min(now + this.horizon / 2, this.newest)];
+    go(`/twins/${encodeURIComponent(this.twin)}/history?signals=${signals.slice(0, 4).map(encodeURIComponent).join(",")}&start=${iso(start)}&end=${iso(end)}`);
   }
 
   _chart(now) {
@@ -156,13 +170,16 @@ class Replay {
     const starts = [now];
     if (ahead) {
       const time = ahead.time.map(ms);
-      for (const [low, high, alpha] of [[0.05, 0.95, 0.22], [0.2, 0.8, 0.34]]) if (level(ahead, low) && level(ahead, high)) bands.push({ name: `${Math.round(100 * (high - low))} %`, time, low: level(ahead, low), high: level(ahead, high), colour: "band", alpha });
+      for (const [p, q, alpha] of [[0.05, 0.95, 0.22], [0.2, 0.8, 0.34]]) {
+        const [low, high] = [level(ahead, p), level(ahead, q)];
+        if (low && high) bands.push({ name: `${Math.round(100 * (q - p))} %`, time, low, high, colour: "band", alpha });
+      }
       lines.push({ name: `${t("forecast then")} (${ahead.by})`, time, value: level(ahead, 0.5), colour: "forecast", dash: [5, 4], width: 2 });
       starts.push(time[time.length - 1]);
     }
     if (other && level(other, 0.5)) lines.push({ name: `${t("forecast then")} (${other.by})`, time: other.time.map(ms), value: level(other, 0.5), colour: "good", dash: [2, 3], width: 1.6 });
     lines.push({ name: t("what happened"), ...part(Math.max(split - 1, 0)), colour: "other", width: 2.2 });
-    const found = then.findings.filter((f) => f.subject === signal).map((f) => ({ time: ms(f.start), text: t(f.name), colour: "warn" }));
+    const found = then.findings.filter((f) => f.subject === signal).map((f) => ({ time: ms(f.start), text: said(f.name), colour: "warn" }));
     this.chart.set({ lines, bands, marks: found, unit: this._signal(signal)?.unit, now, nowText: t("then"), start: now - this.horizon, end: Math.max(...starts, now + this.horizon),
       ticks: this.happened.filter((one) => one.time >= now - this.horizon && one.time <= now + this.horizon) });
     fill(this.foreseen, ahead ? t("Issued {time}, {span} before this instant.", { time: moment(ms(ahead.issued)), span: span(now - ms(ahead.issued)) }) : t("No forecast was in force."));
@@ -170,14 +187,15 @@ class Replay {
 
   _decided(decision, commands) {
     if (!decision) return h("p", { class: "empty" }, t("No decision was recorded before then."));
+    const wanted = ({ signal, value }, sign) => `${signal} ${sign} ${number(value)} ${this._signal(signal)?.unit ?? ""}`.trim();
     const acks = commands.map(({ command, ack }) => {
       const good = ack && ["done", "accepted"].includes(ack.state);
       return h("div", { class: "check" }, h("span", { class: good ? "good" : "warn", "aria-hidden": "true" }, good ? "✓" : "…"),
-        h("span", { "data-ack": ack?.state ?? "" }, `${command.signal} = ${number(command.value)} ${this._signal(command.signal)?.unit ?? ""}: ${t(ack?.state ?? "no answer yet")} ${ack ? moment(ms(ack.time)) : ""} ${ack?.text ?? ""}`));
+        h("span", { "data-ack": ack?.state ?? "" }, `${wanted(command, "=")}: ${t(ack?.state ?? "no answer yet")} ${ack ? moment(ms(ack.time)) : ""} ${said(ack?.text ?? "")}`));
     });
     return [
-      h("h3", {}, decision.commands.length ? decision.commands.map((c) => `${c.signal} → ${number(c.value)} ${this._signal(c.signal)?.unit ?? ""}`.trim()).join(", ") : t("Nothing is changed")),
-      h("p", { class: "muted" }, decision.reason), worth(decision.expected), h("div", { class: "stack", style: { gap: "3px", margin: "8px 0" } }, checks(decision), acks),
+      h("h3", {}, decision.commands.length ? decision.commands.map((c) => wanted(c, "→")).join(", ") : t("Nothing is changed")),
+      h("p", { class: "muted" }, said(decision.reason)), worth(decision.expected), h("div", { class: "stack", style: { gap: "3px", margin: "8px 0" } }, checks(decision), acks),
       h("div", { class: "muted small" }, moment(ms(decision.time)), ` · ${t(STATUS[decision.status] ?? decision.status)}`),
     ];
   }
@@ -217,8 +235,8 @@ class Replay {
 
   _strip() {
     const { line } = this;
-    this.strip.set({ start: this.from, end: this.until, now: this.now, nowText: "▼", ticks: this.happened.slice(place(this.times, this.from), place(this.times, this.until + 1)),
-      lines: line ? [{ time: line.time, value: line.mean, colour: "measured", width: 1 }] : [], bands: line && !line.raw ? [{ time: line.time, low: line.low, high: line.high, colour: "measured", alpha: 0.3 }] : [] });
+    const ticks = this.happened.slice(place(this.times, this.from), place(this.times, this.until + 1));
+    this.strip.set({ ...outline(line), ticks, start: this.from, end: this.until, now: this.now, nowText: "▼" });
   }
 
   /** To the decision or finding before this instant, or after it. */
@@ -253,9 +271,12 @@ class Replay {
     this.player = h("button", { class: "icon", onclick: () => this._play() });
     this._playing();
     const steps = [1 / 288, 1 / 48, 1 / 12, 1 / 2].map((share) => Math.max(share * this.horizon, 1000));
-    const pace = h("select", { "aria-label": t("How far a step goes"), onchange: (e) => { this.step = Number(e.target.value); } }, steps.map((step) => h("option", { value: step }, span(step))));
+    const pace = h("select", { "aria-label": t("How far a step goes"), onchange: () => { this.step = Number(pace.value); } }, steps.map((step) => h("option", { value: step }, span(step))));
     pace.value = this.step = steps[1];
-    this.field = h("input", { type: "datetime-local", step: 1, "aria-label": t("Instant"), onchange: () => Number.isFinite(unlocal(this.field.value)) && this.to(unlocal(this.field.value), 0) });
+    this.field = h("input", { type: "datetime-local", step: 1, "aria-label": t("Instant"), onchange: () => {
+      const time = unlocal(this.field.value);
+      if (Number.isFinite(time)) this.to(time, 0);
+    } });
     this.slider = h("input", { type: "range", step: "any", "aria-label": t("Instant"), oninput: () => this.to(Number(this.slider.value)), onkeydown: (e) => {
       const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[e.key];
       if (!by) return;
@@ -265,7 +286,7 @@ class Replay {
     this.strip = new Chart({ label: t("The history under the slider; ticks are decisions and findings"), height: 84, pick: (time) => this.to(time) });
     this.tabs = new Map(WINDOWS.map(([text, wide]) => [wide, h("button", { class: "tab", "aria-pressed": "false", onclick: () => this._window(wide) }, t(text))]));
     this.said = h("strong", { role: "status" });
-    this.progress = h("progress", { hidden: true, "aria-label": t("Asking the twin …") });
+    this.progress = h("progress", { style: { visibility: "hidden" }, "aria-label": t("Asking the twin …") });
     this.wrong = h("div");
     this.which = h("select", { "aria-label": t("Which signal"), onchange: () => {
       this.signal = this.which.value;
@@ -282,8 +303,8 @@ class Replay {
 
   _lay(press, pace) {
     const controls = h("div", { class: "row wrap", style: { justifyContent: "space-between" } },
-      h("div", { class: "row wrap", role: "group", "aria-label": t("Move in time"), style: { gap: "4px" } }, this.before, press("A step back", icon("left"), () => this.to(this.now - this.step)), this.player,
-        press("A step on", icon("right"), () => this.to(this.now + this.step)), this.next, h("label", { class: "row small muted" }, t("Step"), pace)),
+      h("div", { class: "row wrap", role: "group", "aria-label": t("Move in time"), style: { gap: "4px" } }, this.before,
+        press("A step back", icon("left"), () => this.to(this.now - this.step)), this.player, press("A step on", icon("right"), () => this.to(this.now + this.step)), this.next, h("label", { class: "row small muted" }, t("Step"), pace)),
       h("div", { class: "row wrap" }, this.said, this.field),
       h("div", { class: "row wrap", role: "group", "aria-label": t("Go to") }, h("button", { class: "button outline", onclick: () => this.to(this.newest - DAY, 0) }, t("Yesterday")),
         h("button", { class: "button", onclick: () => this.to(this.newest, 0) }, t("Newest"))));
@@ -292,19 +313,21 @@ class Replay {
       made.classList.add("late");
       return made;
     };
+    const decided = card(t("Decision then"), this.decision);
+    decided.classList.add("decision");
     this.picture = h("div", { class: "columns" },
       h("div", { class: "column first" }, table(this.values, t("Values then")), table(this.belief, t("Belief then"))),
       h("div", { class: "column second" }, h("section", { class: "card", "aria-label": t("Forecast then, and what happened") },
         h("div", { class: "spread", style: { flexWrap: "wrap" } }, h("h2", { class: "heading" }, t("Forecast then, and what happened")), this.which), this.chart.element,
         legend([t("measured"), "measured"], [t("twin estimate"), "belief"], [t("forecast then"), "forecast"], [t("60 % and 90 % band"), "band", true], [t("what happened"), "other"]), this.foreseen),
       card(t("What cannot be known"), this.unknown)),
-      h("div", { class: "column third" }, h("section", { class: "card decision", "aria-label": t("Decision then") }, h("h2", {}, t("Decision then")), this.decision), card(t("Findings open then"), this.findings)));
+      h("div", { class: "column third" }, decided, card(t("Findings open then"), this.findings)));
+    const reach = h("div", { class: "row wrap", role: "group", "aria-label": t("How much of the past is under the slider"), style: { gap: "2px" } }, [...this.tabs.values()]);
     this.element = h("div", { class: "stack", style: { gap: "12px" } },
-      card(t("Instant"), h("div", { class: "stack" }, controls, h("div", { class: "row wrap", role: "group", "aria-label": t("How much of the past is under the slider"), style: { gap: "2px" } }, [...this.tabs.values()]),
-        h("div", {}, this.strip.element, h("div", { class: "scrubber" }, this.slider)), this.progress, this.wrong)), this.picture);
+      card(t("Instant"), h("div", { class: "stack" }, controls, reach, h("div", {}, this.strip.element, h("div", { class: "scrubber" }, this.slider)), this.progress, this.wrong)), this.picture);
   }
 }
 
-const row = (name, value, unit, more) => h("tr", {}, h("td", { class: "muted" }, name), h("td", { class: "right number" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null), h("td", { class: "right muted small" }, more));
-
-const ago = (milliseconds) => (milliseconds < 1000 ? "" : t("{span} before", { span: span(milliseconds) }));
+function row(name, value, unit, more) {
+  return h("tr", {}, h("td", { class: "muted" }, name), h("td", { class: "right number" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null), h("td", { class: "right muted small" }, more));
+}

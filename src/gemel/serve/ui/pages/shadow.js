@@ -5,7 +5,7 @@ import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h } from "../lib/dom.js";
 import { meter } from "../lib/figures.js";
 import { duration, ms, number, percent, unit, whole } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 
 export const title = "Shadow";
 
@@ -90,10 +90,10 @@ function trust({ trusted, doubts, ignored, skipped, decisions, windows }) {
   const passed = Object.entries(skipped);
   return card(t("Is the figure to be trusted?"), h("div", { class: "stack" },
     h("div", { class: "row", style: { fontSize: "17px", fontWeight: "620" } }, h("i", { class: `dot ${trusted ? "good" : "warn"}` }), trusted ? t("Yes: nothing speaks against it") : t("Not yet")),
-    doubts.length ? h("ul", { class: "plain" }, doubts.map((text) => h("li", {}, text))) : h("p", { class: "muted" }, t("The simulator repeats what was measured, and the plant was seen where the twin would have taken it.")),
+    doubts.length ? h("ul", { class: "plain" }, doubts.map((text) => h("li", {}, said(text)))) : h("p", { class: "muted" }, t("The simulator repeats what was measured, and the plant was seen where the twin would have taken it.")),
     ignored?.length ? h("p", { class: "small muted" }, t("Not counted, for the simulator does not know them: {list}", { list: ignored.join(", ") })) : null,
     h("p", { class: "small muted" }, t("Judged: {w} of {d} decisions. One begins where the horizon of the one before has ended.", { w: windows, d: decisions }),
-      passed.length ? ` ${t("Left out: {list}", { list: passed.map(([why, n]) => `${n} ${why}`).join(", ") })}` : "")));
+      passed.length ? ` ${t("Left out: {list}", { list: passed.map(([why, n]) => said(`${n} ${why}`)).join(", ") })}` : "")));
 }
 
 function saved({ start, cumulative, saving }) {

@@ -4,7 +4,7 @@ import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h } from "../lib/dom.js";
 import { clock, duration, moment, ms, number, span } from "../lib/format.js";
 import { Live } from "../lib/live.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 import { commands } from "../panels/commands.js";
 import { current, decision } from "../panels/decision.js";
 import { findings } from "../panels/findings.js";
@@ -29,7 +29,7 @@ export async function show(content, twin, frame) {
     draw();
   };
   const look = (signals, found) => {
-    marks = [{ time: ms(found.start), text: found.name, colour: "warn" }];
+    marks = [{ time: ms(found.start), text: said(found.name), colour: "warn" }];
     choose(signals[0]);
     chart.element.scrollIntoView({ block: "nearest" });
   };
@@ -85,7 +85,6 @@ export async function show(content, twin, frame) {
   const asked = setInterval(async () => {
     if (document.hidden) return;
     live.status = { ...(await frame.status().catch(() => live.status)) };
-    if (live.findings.some((f) => f.life?.until && ms(f.life.until) <= live.now)) live.lives(); // a shelf has ended
   }, 5000);
   return () => {
     actuators.end();
@@ -124,7 +123,7 @@ function numbers(live, chosen) {
     made.push(tile(t("Forecast {time}", { time: clock(ms(ahead.time[last])) }), number(at(0.5)), signal.unit, t("80 %: {low} … {high}", { low: number(at(0.1)), high: number(at(0.9)) })));
   }
   const worst = [...live.findings].sort((a, b) => b.severity - a.severity)[0];
-  made.push(tile(t("Open findings"), live.findings.length, "", worst ? h("span", { class: worst.severity > 0.6 ? "bad" : "warn" }, t(worst.name)) : h("span", { class: "good" }, t("All well"))));
+  made.push(tile(t("Open findings"), live.findings.length, "", worst ? h("span", { class: worst.severity > 0.6 ? "bad" : "warn" }, said(worst.name)) : h("span", { class: "good" }, t("All well"))));
   if (d && "objective" in d.expected) made.push(tile(t("Expected cost"), number(d.expected.objective, 3), "", "objective if held" in d.expected ? t("{v} if nothing is changed", { v: number(d.expected["objective if held"], 3) }) : t("over the horizon")));
   return made;
 }

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../lib/dom.js";
 import { clock, moment, ms, number } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 
 export function commands(live) {
   const body = h("tbody");
@@ -13,7 +13,7 @@ export function commands(live) {
     fill(body, listed.length ? listed.map(({ command, ack }) => {
       const good = ack && ["done", "accepted"].includes(ack.state);
       return h("tr", {}, h("td", { class: "muted tight", title: ack ? moment(ms(ack.time)) : null }, ack ? clock(ms(ack.time)) : "–"), h("td", { class: "tight" }, `${command.signal} = ${number(command.value)}`),
-        h("td", { class: good ? "good" : "warn", title: ack?.text || null }, t(ack?.state ?? "no answer yet")));
+        h("td", { class: good ? "good" : "warn", title: said(ack?.text) || null }, t(ack?.state ?? "no answer yet")));
     }) : h("tr", {}, h("td", { colspan: 3, class: "muted" }, t("No command has been sent."))));
   });
   return held;

@@ -3,7 +3,7 @@
 import { of, post } from "../lib/api.js";
 import { fill, h, toast } from "../lib/dom.js";
 import { moment, ms, number, percent, span } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 
 const STATUS = {
   proposed: "waits for approval", approved: "approved", sent: "sent", rejected: "rejected", observed: "observed only", expired: "expired",
@@ -39,7 +39,7 @@ function drawn(live, d, simulate) {
     h("div", { class: "spread" }, h("h2", { class: "heading" }, open ? t("Recommended action") : t("Latest decision")),
       h("span", { class: "pill" }, h("i", { class: `dot ${open ? "warn" : d.status === "sent" ? "good" : ""}` }), open && Number.isFinite(left) ? t("expires in {span}", { span: span(left) }) : t(STATUS[d.status] ?? d.status))),
     h("h3", {}, d.commands.length ? d.commands.map((c) => `${c.signal} → ${number(c.value)} ${live.signal(c.signal)?.unit ?? ""}`.trim()).join(", ") : t("Nothing is changed")),
-    h("p", { class: "muted" }, d.reason),
+    h("p", { class: "muted" }, said(d.reason)),
     worth(d.expected),
     h("div", { class: "stack", style: { gap: "3px", margin: "8px 0" } }, checks(d)),
     open ? h("div", { class: "row wrap" },
@@ -65,7 +65,7 @@ export function checks(d) {
   const line = (mark, kind, text) => h("div", { class: "check" }, h("span", { class: kind, "aria-hidden": "true" }, mark), h("span", {}, text));
   return [
     held.map(([name, p]) => line(p >= 0.9 ? "✓" : "!", p >= 0.9 ? "good" : "warn", t("{what} holds in {p} of futures", { what: name.slice(2, -1), p: percent(p, 1) }))),
-    d.refused.map((text) => line("!", "warn", text)),
+    d.refused.map((text) => line("!", "warn", said(text))),
   ];
 }
 
@@ -73,7 +73,7 @@ function acked(live, d) {
   const acks = live.commands.filter((c) => d.commands.some((mine) => mine.id === c.command.id));
   return acks.map(({ command, ack }) => h("div", { class: "check" },
     h("span", { class: ack && ["done", "accepted"].includes(ack.state) ? "good" : "warn", "aria-hidden": "true" }, ack && ["done", "accepted"].includes(ack.state) ? "✓" : "…"),
-    h("span", { "data-ack": ack?.state ?? "" }, `${command.signal} = ${number(command.value)}: ${t(ack?.state ?? "no answer yet")} ${ack?.text ?? ""}`)));
+    h("span", { "data-ack": ack?.state ?? "" }, `${command.signal} = ${number(command.value)}: ${t(ack?.state ?? "no answer yet")} ${said(ack?.text ?? "")}`)));
 }
 
 async function answer(live, d, word, event) {

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../lib/dom.js";
 import { moment, ms, percent, span } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said, t } from "../lib/words.js";
 
 const ASIDE = { shelved: "{n} shelved", maintenance: "{n} under maintenance" };
 const PILLS = { open: ["bad", "New"], acknowledged: ["warn", "Acknowledged"], shelved: ["", "Shelved"], maintenance: ["", "Under maintenance"], closed: ["good", "Closed"] };
@@ -70,11 +70,11 @@ function drawn(live, found) {
   const most = Math.max(...evidence.map(([, v]) => Math.abs(v)), 1e-9);
   const [dot, text] = PILLS[found.life?.state] ?? [];
   return [
-    h("div", { class: "spread" }, h("h3", { class: "grow" }, t(found.name)), h("span", { class: "muted small" }, found.subject), text ? h("span", { class: "pill" }, h("i", { class: `dot ${dot}` }), t(text)) : null),
+    h("div", { class: "spread" }, h("h3", { class: "grow" }, said(found.name)), h("span", { class: "muted small" }, found.subject), text ? h("span", { class: "pill" }, h("i", { class: `dot ${dot}` }), t(text)) : null),
     h("div", { class: "muted small" }, t("since {time} · sure to {p}", { time: moment(ms(found.start)), p: percent(found.confidence) }),
       found.open && live.now > ms(found.start) ? ` · ${span(live.now - ms(found.start))}` : ""),
     stands(found.life),
-    found.text ? h("p", { style: { margin: "4px 0" } }, found.text) : null,
+    found.text ? h("p", { style: { margin: "4px 0" } }, said(found.text)) : null,
     evidence.length ? h("div", { class: "why" }, evidence.slice(0, 5).map(([name, value]) => [
       h("span", { class: "cut" }, name),
       h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${(100 * Math.abs(value)) / most}%` } })),

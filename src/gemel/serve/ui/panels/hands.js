@@ -4,7 +4,7 @@ import { get, of, post } from "../lib/api.js";
 import { doing, question, SPANS } from "../lib/dialog.js";
 import { fill, h } from "../lib/dom.js";
 import { clock, moment, ms, number, span } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said as sentence, t } from "../lib/words.js";
 
 const OFTEN = 5000;
 
@@ -43,7 +43,7 @@ export function hands(live) {
   }
 
   ask();
-  live.on("acks decisions", ask);
+  live.on("acks decisions hands", ask);
   timer = setInterval(ask, OFTEN);
   return { element: held, end: () => clearInterval(timer) };
 }
@@ -61,7 +61,7 @@ function row(live, name, again) {
     doing(set, said, async () => {
       const made = await post(`${path}/put`, { signal: name, value: value.get() });
       const sent = made.commands[0]?.value;
-      const refused = made.refused.map((text) => h("span", { class: "warn" }, `${t("Not allowed")}: ${text} `));
+      const refused = made.refused.map((text) => h("span", { class: "warn" }, `${t("Not allowed")}: ${sentence(text)} `));
       fill(said, refused, sent === undefined ? null : sent === value.get() ? t("Sent.") : t("Sent {value}: a larger step is not allowed at once.", { value: figure(sent) }));
       await again();
     });
@@ -103,7 +103,7 @@ const figure = (value) => (Number.isInteger(value) && Math.abs(value) < 1e6 ? St
 
 function answered({ state, text, time }) {
   const good = ["done", "accepted"].includes(state);
-  return h("div", { class: good ? "" : "warn" }, t("the plant answered at {time}:", { time: clock(ms(time)) }), " ", h("span", { class: good ? "good" : "warn" }, t(state)), text ? `: ${text}` : "");
+  return h("div", { class: good ? "" : "warn" }, t("the plant answered at {time}:", { time: clock(ms(time)) }), " ", h("span", { class: good ? "good" : "warn" }, t(state)), text ? `: ${sentence(text)}` : "");
 }
 
 /** A number and a slider that say the same. */

@@ -4,7 +4,7 @@ import { of, post } from "../lib/api.js";
 import { Chart, legend } from "../lib/chart.js";
 import { fill, h, toast } from "../lib/dom.js";
 import { ms, number } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { said as sentence, t } from "../lib/words.js";
 
 export function whatif(live) {
   const { inputs = [], outputs = [] } = live.status;
@@ -84,7 +84,7 @@ export function whatif(live) {
       const made = await post(of(live.twin, "/decisions"), { setpoints: wanted, reason: t("Tried out in the window") });
       live.decisions = [...live.decisions.filter((d) => d.id !== made.id), made];
       live.tell("decisions");
-      toast(made.status === "proposed" ? t("Proposed: it waits for approval above.") : `${t("It is not allowed")}: ${made.refused.join("; ")}`);
+      toast(made.status === "proposed" ? t("Proposed: it waits for approval above.") : `${t("It is not allowed")}: ${made.refused.map(sentence).join("; ")}`);
     } catch (error) {
       toast(`${error.message}. ${error.hint}`, "trouble");
     }

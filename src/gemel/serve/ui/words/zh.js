@@ -8,7 +8,7 @@ export const zh = {
   "done": "已执行", "accepted": "已接受", "refused": "已拒绝", "failed": "失败", "silent": "无应答", "no answer yet": "尚无应答",
   "fan failed": "风扇故障", "oil sensor drifts": "油温传感器漂移",
   "last value": "最近值", "a day before": "前一日同时刻", "seasonal naive": "季节朴素法", "naive": "朴素法", "ridge": "岭回归",
-  "signal": "信号", "finding": "异常", "forecast": "预测", "decision": "决策",
+  "signal": "信号", "finding": "异常", "forecast": "预测", "decision": "决策", "basis": "依据",
   "fast": "快速", "best": "最佳", "network": "网络", "physics": "物理仿真", "pool": "组合（pool）",
 
   // The frame of every page
@@ -205,7 +205,7 @@ export const zh = {
     "每次更新的新息，以标准差计。围绕 0 的噪声说明仿真器吻合。均值显著移动（超过半个标准差，p < 0.01）即为漂移。",
   "Innovations of {name}": "{name} 的新息",
   "mean {a} before, {b} lately": "均值：之前 {a}，近期 {b}",
-  "too few updates": "更新太少", "drifts": "漂移", "steady": "平稳",
+  "too few updates": "更新太少", "too few updates of {list}": "{list} 的更新太少", "drifts": "漂移", "steady": "平稳",
 
   // The network of a forecaster, and versions fitted to a twin
   "There is no pre-trained network in it, so it has no card.": "其中没有预训练网络，因此没有模型卡。",
@@ -293,7 +293,7 @@ export const zh = {
   "Talk with the twin": "与孪生对话", "Your question": "你的问题", "Ask": "提问",
   "It looks at this twin with your rights, and says what it used. It never sends anything to the plant.": "它以你的权限查看此孪生，并说明依据。它从不向现场发送任何内容。",
   "What is wrong, and why?": "哪里异常，为什么？", "What happens in the next hours?": "接下来几小时会怎样？",
-  "What if the load were 20 % higher?": "如果负荷高 20% 会怎样？", "What should be done now?": "现在应该做什么？",
+  "What if nothing is changed?": "如果维持不变会怎样？", "What should be done now?": "现在应该做什么？",
   "Stopped.": "已停止。", "The twin is asked …": "正在询问孪生 …",
   "There is no language model to ask yet.": "还没有可用的语言模型。",
   "Any server that speaks the OpenAI chat protocol will do, on this machine or elsewhere. Its address, model and key are given to gemel serve by environment variables:":
