@@ -13,9 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from serve.browser import chromium, demo, tab
+from serve.browser import tab
 
-__all__ = ["chromium", "demo"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
 PAGES = {

@@ -12,9 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from serve.browser import chromium, demo, tab
+from serve.browser import tab
 
-__all__ = ["chromium", "demo"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 TWIN = "/v1/twins/transformer"
 

@@ -11,9 +11,8 @@ import pytest
 from chatter import calls, chatter, forever, says
 from served import Served, served
 
-from serve.browser import chromium, tab
+from serve.browser import tab
 
-__all__ = ["chromium"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(120)]
 
 

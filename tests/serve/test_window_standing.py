@@ -14,10 +14,9 @@ import pytest
 import beside
 from gemel import Twin, load
 from gemel.core.values import Batch
-from serve.browser import chromium, tab
+from serve.browser import tab
 from serve.served import Line, Served, served
 
-__all__ = ["chromium"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 TWIN = "/twins/transformer"
 

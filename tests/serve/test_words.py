@@ -16,7 +16,8 @@ from gemel.serve import ui
 UI = Path(ui.__file__).parent
 STRING = r'"((?:[^"\\\n]|\\.)*)"'
 PLAIN = {  # capital letters that are no text for people: keys, names, formats
-    "AbortError", "ArrowDown", "ArrowLeft", "ArrowRight", "ArrowUp", "Arrow", "Backspace", "English", "Enter", "Escape", "Gemel", "Home",
+    "AbortError", "ArrowDown", "ArrowLeft", "ArrowRight", "ArrowUp", "Arrow", "Backspace", "English",
+    "Enter", "Escape", "Gemel", "Home",
 }  # fmt: skip
 FROM_ENGINE = {  # what the pages show under the engine's own name
     "accepted", "refused", "failed", "silent",  # what comes of a command
@@ -85,6 +86,7 @@ SAID = {
     "fan failed": "风扇故障",
     "unexpected oil": "oil 异常",
     "fan_power is 0.72 below what the twin expects": "fan_power 比孪生预期低 0.72",
+    "fan_health is 0.53; the twin is sure that fan_health < 0.8": "fan_health 为 0.53；孪生确信 fan_health < 0.8",
     "fan = 3: outside its limits 0 .. 2; its safe value 2 is sent instead": "fan = 3：超出限值 0 … 2；改发安全值 2",
     "fan = 2: in hand of ann": "fan = 2：由 ann 手动接管",
     "Keep fan at 0: winding stays below 98 degC in 100% of futures. A load of up to 50 MVA is safe.": (

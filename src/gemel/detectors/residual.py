@@ -230,11 +230,13 @@ class Residual:
 
     def _sure(self, cause: Cause, belief: Belief) -> bool:
         """Whether the belief is 95 % sure that the cause's state is beyond its limit."""
-        if not cause.state or cause.state not in belief.names:
-            return False
+        return bool(cause.state) and cause.state in belief.names and self._share(cause, belief) >= 0.95
+
+    @staticmethod
+    def _share(cause: Cause, belief: Belief) -> float:
+        """The share of the members whose state is beyond the cause's limit."""
         members = belief.row(cause.state)
-        share = float(((members < cause.below) | (members > cause.above)).mean())
-        return share >= 0.95
+        return float(((members < cause.below) | (members > cause.above)).mean())
 
     def _finding(self, cause: Cause, side: int | None, heights: Mapping[str, float], belief: Belief) -> Finding:
         chart, height = self._charts[cause.signal], heights[cause.signal]
@@ -251,11 +253,16 @@ class Residual:
             # how much of what raises an alarm each signal has gathered
             **{name: max(held.sums) / heights[name] for name, held in self._charts.items()},
         }
+        text = _text(cause.signal, size)
+        if side is None:  # no residual speaks for it, but what the twin believes
+            low = np.isfinite(cause.below)
+            limit = f"{cause.state} {'<' if low else '>'} {cause.below if low else cause.above:g}"
+            evidence[f"P({limit})"] = self._share(cause, belief)
+            text = f"{cause.state} is {belief.row(cause.state).mean():.2g}; the twin is sure that {limit}"
         return Finding(
             f"{cause.name}-{instant_id(belief.time)}".replace(" ", "-"), cause.name, cause.signal, start, belief.time,
             cause.severity, 1.0 - 0.1 ** (score / height),
-            _text(cause.signal, size),
-            evidence=evidence, by="residual",
+            text, evidence=evidence, by="residual",
         )  # fmt: skip
 
     def _review(self, subject: str, belief: Belief) -> Finding | None:

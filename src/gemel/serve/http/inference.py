@@ -8,7 +8,7 @@ from typing import Any
 
 from gemel.serve.host import Host
 from gemel.serve.http.guard import Right
-from gemel.serve.inference.app import Inference, Scope
+from gemel.serve.inference.app import LARGEST, Inference, Scope
 from gemel.serve.inference.foundation import models
 from gemel.trust.access import LOCAL, Caller
 
@@ -108,6 +108,7 @@ def paths(responses: Mapping[str, Any]) -> dict[str, Any]:
         said = route(f"model{which}", "What a model takes and gives.", "read", _MODEL, place)
         well = route(f"model_ready{which}", "Whether it can be asked.", "read", _STATES["ready"], place)
         asked = route(f"infer{which}", "Ask it.", "simulate", _ANSWERED, place, requestBody=body)
+        asked["x-limit"] = LARGEST
         found |= {place: {"get": said}, f"{place}/ready": {"get": _unready(well)}, f"{place}/infer": {"post": asked}}
     return found
 

@@ -34,6 +34,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Answer = tuple[int, dict[str, str], bytes]
 
 _MODEL = re.compile(r"/models/(?P<model>[^/]+)(/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?")
+LARGEST = 32 * 2**20
+"""Bytes of a body."""
 _HELD = 8
 """Bodies of the greatest size that may be in memory at once."""
 
@@ -53,7 +55,7 @@ class Inference:
         batch: int = 64,
         wait: str = "2ms",
         queue: int = 256,
-        body: int = 32 * 2**20,
+        body: int = LARGEST,
         slowest: str = "1min",
         sees: Callable[[Scope, str], bool] = lambda *_: True,
     ) -> None:

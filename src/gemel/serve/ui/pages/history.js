@@ -97,28 +97,30 @@ class Past {
     else this.preset("all");
   }
 
-  /** Ask for the present span of the chosen signals, and draw it; what is there is drawn at once, coarse as it may be. */
+  /** Ask for the present span of the chosen signals, and draw it; where that takes time, first what is there, coarse as it may be. */
   async ask(why) {
     const begun = performance.now();
     this.asking?.abort();
     const asking = (this.asking = new AbortController());
     this._said();
-    if (this.held) this._draw();
+    const soon = setTimeout(() => this.held && this._draw(), 120);
     const late = setTimeout(() => { this.progress.style.visibility = "visible"; }, 1000);
     try {
       const held = await this._rolled(asking.signal);
       if (asking.signal.aborted) return;
+      clearTimeout(soon);
       this.held = held;
       this._draw();
       await painted();
       const values = [...held.series.values()].flatMap((one) => one.count).reduce((sum, count) => sum + count, 0);
       performance.measure(why, { start: begun, detail: { signals: this.chosen.length, values } });
+      this._drawStrip();
       await new Promise((done) => setTimeout(done, 200)); // who zooms on at once does not wait for it
       if (!asking.signal.aborted) await this._happenings(asking.signal);
     } catch (error) {
       if (error.name !== "AbortError") fill(this.wrong, trouble(error));
     } finally {
-      clearTimeout(late);
+      [soon, late].forEach(clearTimeout);
       if (!asking.signal.aborted) this.progress.style.visibility = "hidden";
     }
   }
@@ -218,7 +220,6 @@ class Past {
       fill(key, legend(...names.map((name) => [name, this._colour(name)]), ...ill));
       fill(told, names.map((name) => this._told(name)));
     }
-    this._drawStrip();
   }
 
   _content(unit, names) {

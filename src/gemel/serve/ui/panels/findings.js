@@ -66,7 +66,7 @@ function place(live, look, actions) {
 }
 
 function drawn(live, found) {
-  const evidence = Object.entries(found.evidence).filter(([name, v]) => Number.isFinite(v) && live.names.includes(name)).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+  const evidence = Object.entries(found.evidence).filter(([name, v]) => Number.isFinite(v) && (live.names.includes(name) || name.startsWith("P("))).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
   const most = Math.max(...evidence.map(([, v]) => Math.abs(v)), 1e-9);
   const [dot, text] = PILLS[found.life?.state] ?? [];
   return [

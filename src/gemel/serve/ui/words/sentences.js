@@ -4,6 +4,7 @@ export const sentences = [
   // What a detector found
   [/^(\S+) is (\S+) above what the twin expects$/, "$1 比孪生预期高 $2"],
   [/^(\S+) is (\S+) below what the twin expects$/, "$1 比孪生预期低 $2"],
+  [/^(\S+) is (\S+); the twin is sure that (.+)$/, "$1 为 $2；孪生确信 $3"],
   [/^(\S+) is as expected again$/, "$1 已恢复到预期"],
   [/^unexpected (\S+)$/, "$1 异常"],
   [/^(.+): it is (.+)$/, "$1：实为$2"],
@@ -22,15 +23,15 @@ export const sentences = [
   [/^this saves (\S+)( \(.+\))? over (\S+)$/, "$3内可节省 $1$2"],
   [/^this costs (\S+)( \(.+\))? more over (\S+)$/, "$3内多花费 $1$2"],
   [/^ \((\S+) to (\S+)\)$/, "（$1 至 $2）"],
-  [/^(.+) in (only )?(\S+) of futures(?: instead of (\S+))?$/, 
+  [/^(.+) in (only )?(\S+) of futures(?: instead of (\S+))?$/,
     (say, rule, only, share, before) => `${say(rule)}，${only ? "仅" : ""}在 ${share} 的未来情景中成立${before ? `（维持不变时 ${before}）` : ""}`],
   [/^(\S+ stays .+?) and (\S+ stays .+)$/, "$1、$2"],
   [/^(\S+) stays below (.+)$/, "$1 低于 $2"],
   [/^(\S+) stays at most (.+)$/, "$1 不高于 $2"],
   [/^(\S+) stays above (.+)$/, "$1 高于 $2"],
   [/^(\S+) stays at least (.+)$/, "$1 不低于 $2"],
-  [/^A (\S+) of up to (.+?) is safe\.( Taken .+)?$/, "$1 不超过 $2 是安全的。$3"],
-  [/^ ?Taken into account: (.+?)(?: \(limits tightened by (\S+)\))?\.$/,
+  [/^A (\S+) of up to (.+?) is safe\.$/, "$1 不超过 $2 是安全的。"],
+  [/^Taken into account: (.+?)(?: \(limits tightened by (\S+)\))?\.$/,
     (say, names, by) => `已考虑：${names.split(", ").map(say).join("、")}${by ? `（约束收紧 ${by}）` : ""}。`],
   [/^Nothing is changed: (.+)\.$/, "维持不变：$1。"],
   [/^there is no forecast of (.+) yet$/, (_, names) => `还没有 ${names.replaceAll(" or ", "、")} 的预测`],
@@ -39,7 +40,8 @@ export const sentences = [
   [/^by hand of ([^:]+): (.+)$/, "$1 手动操作：$2"],
 
   // What was refused, and what a command came to
-  [/^no plan keeps (.+) in (\S+) of futures; the safest one is taken$/, (_, rules, share) => `没有方案能在 ${share} 的未来情景中保持 ${rules.replaceAll(" and ", "、")}；已取最安全的方案`],
+  [/^no plan keeps (.+) in (\S+) of futures; the safest one is taken$/,
+    (_, rules, share) => `没有方案能在 ${share} 的未来情景中保持 ${rules.replaceAll(" and ", "、")}；已取最安全的方案`],
   [/^(\S+ = \S+): (.+); its safe value (\S+) is sent instead$/, "$1：$2；改发安全值 $3"],
   [/^(\S+ = \S+): a step of (\S+) exceeds the slew limit, (\S+) is sent$/, "$1：变化 $2 超过变化率限制，实发 $3"],
   [/^(\S+ = \S+): (.+)$/, "$1：$2"],
@@ -56,7 +58,8 @@ export const sentences = [
   // What cannot be known of a past instant
   [/^Values are those measured up to then; one that arrived late counts as known\.$/, "数值为截至当时的测量；迟到的数值也算已知。"],
   [/^The belief is of (\S+) before: turns that only estimate are not recorded\.$/, "状态估计取自 $1前：只作估计的循环不记录。"],
-  [/^The decision was (sent|approved|rejected|expired) in the end; when, only its acks say\.$/, (_, status) => `该决策最终${{ sent: "已发送", approved: "已批准", rejected: "被拒绝", expired: "已失效" }[status]}；时间只有应答中有记录。`],
+  [/^The decision was (sent|approved|rejected|expired) in the end; when, only its acks say\.$/,
+    (_, status) => `该决策最终${{ sent: "已发送", approved: "已批准", rejected: "被拒绝", expired: "已失效" }[status]}；时间只有应答中有记录。`],
   [/^Nothing was measured after it yet\.$/, "此后还没有测量。"],
   [/^What happened is known up to (.+) UTC\.$/, "后来的实际已知到 $1 UTC。"],
 

@@ -1,0 +1,5 @@
+"""What the tests of the window share."""
+
+from serve.browser import chromium, demo
+
+__all__ = ["chromium", "demo"]
