@@ -398,12 +398,13 @@ notifiers = [
   { kind = "webhook", url = "https://ann:sesame@example.com/x" },
   { kind = "email", to = "ann", server = "mail", sender = "x", user = "ann" },
   { kind = "webhok", url = "https://example.com" },
+  { kind = "webhook", url = "https://example.com:99999" },
 ]
 """
     with pytest.raises(ConfigError) as caught:
         load(lines)
     text = "\n".join(caught.value.problems)
-    assert len(caught.value.problems) == 9, text
+    assert len(caught.value.problems) == 10, text
     assert "sesame" not in text
     assert "notifiers[3]: unknown kind 'webhok' in notifiers, did you mean 'webhook'?" in text
 

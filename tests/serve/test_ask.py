@@ -86,8 +86,9 @@ def test_without_an_endpoint_it_says_how_to_add_one(place: Place, monkeypatch: p
         assert "GEMEL_CHAT_URL" in found["how"]
         refused = api.post("/v1/twins/tx/ask", json={"question": "hi"})
         assert (refused.status_code, "GEMEL_CHAT_URL" in refused.json()["hint"]) == (409, True)
-        monkeypatch.setenv("GEMEL_CHAT_URL", "file:///etc/passwd")
-        assert api.get("/v1/ask").json()["configured"] is False
+        for wrong in ("http://[::1", "http://host:99999", "file:///etc/passwd"):
+            monkeypatch.setenv("GEMEL_CHAT_URL", wrong)
+            assert api.get("/v1/ask").json()["configured"] is False
         assert api.post("/v1/twins/tx/ask", json={"question": "hi"}).status_code == 503
         with asking(monkeypatch, says("hi")):
             said = api.get("/v1/ask")

@@ -47,6 +47,7 @@ def plain(two: Served) -> Iterator[httpx.Client]:
         ({"host": "localhost.evil.example:80"}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"authorization": "Basic gemel_x"}, 401),
         ({"authorization": "Bearer"}, 401),
         ({"cookie": "gemel_session=x"}, 401),
@@ -118,6 +119,17 @@ def test_what_changes_something_is_audited_and_what_was_to(two: Served, shown: d
     assert made["id"] in denied
     assert all(key not in text for key in shown.values())
     verify(two.audit)
+
+
+def test_who_is_denied_in_a_browser_is_named_and_a_long_path_is_cut(
+    two: Served, shown: dict[tuple[str, str], str], plain: httpx.Client
+) -> None:
+    with two.client() as page:
+        page.post("/v1/session", json={"key": shown["read", ""]})
+        assert page.post("/v1/twins/shed/decisions", json={"setpoints": {"fan": 1}}).status_code == 403
+    assert '"caller":"read-"' in two.audit.read_text().splitlines()[-1]
+    assert plain.post(f"/v1/twins/{'x' * 9000}/decisions").status_code == 401
+    assert len(two.audit.read_text().splitlines()[-1]) < 1000
 
 
 def test_guessing_keys_costs_a_wait(tmp_path: Path, keys: Keys) -> None:

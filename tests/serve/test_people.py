@@ -131,9 +131,12 @@ def test_an_actuator_is_taken_and_given_back(shed: Served, keys: dict[str, str],
     _until(lambda: shed.line.sent)
     headers = {"Authorization": f"Bearer {keys['ann']}"}
     with connect(shed.stream("?topics=hands,decisions"), additional_headers=headers) as stream:
+        before = ann("decisions", setpoints={"fan": 1}).json()
         taken = ann("hands/take", signal="fan", note="it howls").json()
         assert (taken["by"], taken["until"]) == ("ann", None)
         assert _next(stream, "hands", lambda _: True) == {"signal": "fan", "hand": taken}
+        kept = ann(f"decisions/{before['id']}/approve").json()
+        assert (kept["status"], kept["refused"]) == ("rejected", ["fan = 1: in hand of ann"])
         done = ann("hands/put", signal="fan", value=0.5).json()
         assert (done["status"], done["refused"]) == ("sent", [])
         sent = len(shed.line.sent)

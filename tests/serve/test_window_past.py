@@ -61,7 +61,7 @@ def test_zoom_until_a_second_and_back(chromium: Any, demo: str) -> None:
             page.get_by_role("button", name="Closer").click()
         page.get_by_text(re.compile(r"^1 s$")).wait_for()
         for _ in range(4):
-            page.get_by_role("button", name="Back out").click()
+            page.get_by_role("button", name="Zoom out").click()
         assert span(page) == before
         drag(page, 0.4, 0.6)
         drawn(page, "zoom")
@@ -93,7 +93,7 @@ def test_what_is_shown_can_be_taken_along(chromium: Any, demo: str, tmp_path: Pa
             page.get_by_role("link", name="CSV").click()
         file = tmp_path / taken.value.suggested_filename
         taken.value.save_as(file)
-    rows = list(csv.reader(file.open()))
+    rows = list(csv.reader(file.read_text().splitlines()))
     held = httpx.get(f"{demo}{TWIN}/history?signals=oil,load&start={start}&end={end}").json()
     assert rows[0] == ["time", "oil", "load"]
     assert len(rows) - 1 == len(held["time"]) > 100

@@ -75,7 +75,7 @@ def test_an_actuator_is_taken_moved_and_given_back(chromium: Any, shed: Served) 
     with tab(chromium, shed.url, theme="light") as page:
         opened(page, f"{shed.url}/twins/shed")
         fan = page.locator("article[aria-label='fan']")
-        fan.locator(".pill", has_text="Automatic").wait_for()
+        fan.locator(".pill", has_text="By approval").wait_for()
         fan.get_by_role("button", name="Take").click()
         box = page.get_by_role("dialog")
         box.get_by_label("For how long").select_option("1h")
@@ -91,7 +91,7 @@ def test_an_actuator_is_taken_moved_and_given_back(chromium: Any, shed: Served) 
         fan.get_by_text("Sent.").wait_for()
         assert [c.value for c in shed.line.sent if c.signal == "fan"][-1] == 1
         fan.get_by_role("button", name="Give back").click()
-        fan.locator(".pill", has_text="Automatic").wait_for()
+        fan.locator(".pill", has_text="By approval").wait_for()
         assert not fan.get_by_role("spinbutton").is_visible()
 
 

@@ -93,9 +93,9 @@ SAID = {
         "fan 保持 0：winding 低于 98 °C，在 100% 的未来情景中成立。load 不超过 50 MVA 是安全的。"
     ),
     "Set fan to 2 now, then to 0 in 3h: winding stays below 98 degC in 96% of futures instead of 12%, and this saves "
-    "1.2 (0.4 to 2.1) over 24h. Taken into account: fan failed, oil sensor drifts (limits tightened by 3).": (
+    "1.2 (0.4 to 2.1) EUR over 24h. Taken into account: fan failed, oil sensor drifts (limits tightened by 3).": (
         "fan 现在设为 2，3 小时后改为 0：winding 低于 98 °C，在 96% 的未来情景中成立（维持不变时 12%），"
-        "24 小时内可节省 1.2（0.4 至 2.1）。已考虑：风扇故障、油温传感器漂移（约束收紧 3）。"
+        "24 小时内可节省 1.2 EUR（0.4 至 2.1）。已考虑：风扇故障、油温传感器漂移（约束收紧 3）。"
     ),
     "load": "load",
     "ann's own note: mind the draught.": "ann's own note: mind the draught.",

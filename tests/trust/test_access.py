@@ -124,6 +124,8 @@ def test_a_server_knows_its_names(header: str, known: bool) -> None:
         ("http://127.0.0.1:8421", False),
         ("http://evil.example", False),
         ("null", False),
+        ("http://[", False),
+        ("http://127.0.0.1:842000", False),
         ("", False),
     ],
 )

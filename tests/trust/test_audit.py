@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -95,3 +96,14 @@ def test_a_line_that_did_not_reach_the_disk_is_told(tmp_path: Path) -> None:
         book.write(action="approve")
     book.close()
     assert verify(tmp_path / "a.jsonl")[0] == 1
+
+
+def test_keys_and_passwords_stay_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with contextlib.closing(Audit(path)) as book:
+        book.write(action="x", asked='{"url":"mqtt://ann:sesame@host/plant"}', why="with gemel_" + "k" * 43)
+    text = path.read_text()
+    assert "mqtt://...@host/plant" in text
+    assert "sesame" not in text
+    assert "kkk" not in text
+    verify(path)

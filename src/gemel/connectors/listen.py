@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -15,6 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gemel.connectors.line import VERSIONS
 from gemel.connectors.payload import Message
+from gemel.core.address import parted
 from gemel.core.clock import Wall, ticks
 from gemel.core.errors import ConfigError, ConnectorError
 
@@ -45,11 +45,7 @@ def spot(address: str) -> Spot:
     """`mqtt://user@host:port/topic` in its parts; a topic without a wildcard stands for all below it too."""
     scheme, _, rest = address.partition("://")
     place, _, topic = rest.partition("/")
-    try:
-        split = urlsplit(f"{scheme}://{place}")
-        port = split.port
-    except ValueError:
-        split, port = urlsplit(""), None
+    split = parted(f"{scheme}://{place}")
     if split.scheme not in _PORTS or not split.hostname:
         raise ConfigError([f"'{address}' is not the address of an MQTT broker"], "mqtt://host:1883/plant")
     if split.password:
@@ -58,7 +54,7 @@ def spot(address: str) -> Spot:
     topic = topic.strip("/")
     wild = "+" in topic or "#" in topic
     asked = topic if wild else f"{topic}/#" if topic else "#"
-    return Spot(f"{scheme}://{host}:{port or _PORTS[scheme]}", split.username or "", asked)
+    return Spot(f"{scheme}://{host}:{split.port or _PORTS[scheme]}", split.username or "", asked)
 
 
 def listen(where: Spot, seconds: float, progress: Callable[..., None] = lambda *_: None) -> Heard:
@@ -94,7 +90,7 @@ class _Ear:
 
     def hear(self, seconds: float, progress: Callable[..., None]) -> None:
         """Until `seconds` after it was let in, or the connection ends."""
-        split = urlsplit(self._where.broker)
+        split = parted(self._where.broker)
         try:
             self._client.connect(split.hostname or "", split.port or 1883)
         except OSError as error:

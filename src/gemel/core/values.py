@@ -315,6 +315,15 @@ class Forecast:
         samples = None if self.samples is None else self.samples[:, rows]
         return replace(self, values=self.values[rows], signals=tuple(kept), samples=samples)
 
+    def within(self, signals: Signals) -> Forecast:
+        """The same with nothing outside what is physically possible: `low` and `high` of the signals."""
+        ends = [(signals.named(n).low, signals.named(n).high) if n in signals else (None, None) for n in self.signals]
+        low, high = (
+            np.array([other if end is None else end for end in column], np.float32)[:, None, None]
+            for column, other in zip(zip(*ends, strict=True), (-np.inf, np.inf), strict=True)
+        )
+        return replace(self, values=np.clip(self.values, low, high)) if ends else self
+
     def named(self, by: str) -> Forecast:
         """The same with a maker and an id of its own."""
         return replace(self, by=by, id=f"forecast-{by}-{instant_id(self.issued)}")

@@ -75,8 +75,9 @@ class Alarms:
     def maintenance(self, all: bool = False) -> list[Action]:
         """Maintenance windows that are or will be; `all` also those that were."""
         self._actions()
-        now = self._desk.now() if self._windows else 0
-        return sorted((w for w in self._windows.values() if all or _end(w) > now), key=_start)
+        windows = list(self._windows.values())
+        now = self._desk.now() if windows else 0
+        return sorted((w for w in windows if all or _end(w) > now), key=_start)
 
     # -- doing -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -68,6 +69,8 @@ async def ringing(desk: Ringing, notifiers: Sequence[Notifier]) -> AsyncIterator
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for bell in bells:
+            bell.close()
 
 
 class Bell:
@@ -79,6 +82,7 @@ class Bell:
         self._telling = asyncio.Lock()
         self._dropped = 0
         self._ill = False
+        self._thread = ThreadPoolExecutor(1, "bell")  # its own: others do not wait for whom it tells
         whom = f"{notifier.place} {getattr(notifier, 'url', '')} {notifier.least}"  # two of one host are two
         self._id = f"bell-{type(notifier).__name__.lower()}-{hashlib.sha256(whom.encode()).hexdigest()[:16]}"
         store = desk.twin.store
@@ -147,7 +151,8 @@ class Bell:
             keys = "\n".join(f"{id} {change} {_since(f)}" for id, (change, f) in zip(owed, news, strict=True))
             id = hashlib.sha256(f"{self._id}\n{keys}".encode()).hexdigest()[:32]
             try:
-                await asyncio.to_thread(self._notifier.send, Notice(id, self._desk.twin.name, news, dropped))
+                notice = Notice(id, self._desk.twin.name, news, dropped)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._notifier.send, notice)
             except Exception as error:
                 if not self._ill:
                     log.warning("%s; what it should tell is kept", said(self._notifier.place, error))
@@ -161,6 +166,10 @@ class Bell:
                 self._settle(finding)
             self._keep(max(_since(finding) for finding in owed.values()))
             return True
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._thread.shutdown(wait=False)
 
     def _settle(self, finding: Finding) -> None:
         """It has been told so."""

@@ -286,7 +286,8 @@ class Desk:
             await loop.note(expired)
             self.told(expired)
             return expired
-        sent = replace(allowed(decision, loop.situation(now)), status="sent")
+        sent = allowed(decision, loop.situation(now))
+        sent = replace(sent, status="sent" if sent.commands else "rejected")
         self.twin.store.record(sent)  # from here on nobody else can approve or reject it
         self.told(sent)
         await loop.send(sent)

@@ -37,6 +37,8 @@ STILL = 0.02
 """The part of a control's range below which it has not moved."""
 SEEN = 0.02
 """The share of the time a setpoint must have been in use for the plant to be known at it."""
+HALF = 0.5
+"""The share of the time a signal must have been inside the simulator's 90 % band for the simulator to know it."""
 
 
 @runtime_checkable
@@ -334,6 +336,11 @@ def _doubts(windows: Sequence[Window], check: Sequence[Mapping[str, Any]], rules
         for row in check
         if abs(row["bias"]) > 2 * row["spread"]
     ]
+    said += [
+        f"{row['signal']} was inside the simulator's 90 % band only {row['inside']:.0%} of the time."
+        for row in check
+        if row["inside"] < HALF
+    ]
     for name in windows[0].setpoints:
         real, planned = (np.concatenate([w.setpoints[name][i] for w in windows]) for i in range(2))
         if (share := _unseen(real, planned)) > SEEN:
@@ -344,7 +351,7 @@ def _doubts(windows: Sequence[Window], check: Sequence[Mapping[str, Any]], rules
                 f"{rule} was broken in {row['measured']:.0%} of the steps, in the simulator in {row['simulated']:.0%}."
             )
     if len(windows) < 5:
-        said.append(f"There {'is' if len(windows) == 1 else 'are'} only {len(windows)}: the interval knows few days.")
+        said.append(f"Only {len(windows)} decisions could be judged: the interval knows few days.")
     return said
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -57,6 +58,7 @@ class Loop:
         self._dated = np.array([s.role != "known" for s in setting.signals], bool)  # a tariff of tomorrow is no clock
         self._full, self._recorded = False, 0
         self._tasks: asyncio.TaskGroup | None = None
+        self._thread = ThreadPoolExecutor(1, "turn")  # its own: a turn waits for no other work's thread
         self.busy = asyncio.Lock()  # held by whoever uses the thinking parts: the turn, or somebody who asks
 
     async def run(self, until: int | None = None) -> None:
@@ -80,6 +82,7 @@ class Loop:
             self._tasks = None
             if self.state.turns:
                 self._record(self._memory())
+            self._thread.shutdown(wait=False)
             self.stages.close()
 
     def _expect(self, clock: Data) -> None:
@@ -157,7 +160,7 @@ class Loop:
         if not self.setting.clock.live:
             self.turn(when)
             return
-        turn = asyncio.ensure_future(asyncio.to_thread(self.turn, when))
+        turn = asyncio.get_running_loop().run_in_executor(self._thread, self.turn, when)
         try:
             await asyncio.shield(turn)
         except asyncio.CancelledError:  # a turn that has begun is ended and recorded

@@ -95,7 +95,7 @@ class Stages:
             answer = self.attempts.tried(f"forecaster {by}", lambda: other.forecast(context, horizon, levels=LEVELS))
             if answer is not None:
                 self.attempts.trouble.append(f"{by} answered instead of {name}")
-        found = [answer.named(answer.by or by)] if answer is not None else []
+        found = [answer.named(answer.by or by).within(setting.signals)] if answer is not None else []
         own = self.attempts.tried("simulator", lambda: self._physics(situation, found, step, horizon))
         if own is not None:
             found.append(own.named("physics"))

@@ -8,8 +8,8 @@ from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from ipaddress import ip_address
 from smtplib import SMTP, SMTP_SSL, SMTPException
-from urllib.parse import urlsplit
 
+from gemel.core.address import parted
 from gemel.core.clock import Wall
 from gemel.core.errors import ConfigError, ConnectorError
 from gemel.core.notice import Notice
@@ -46,14 +46,14 @@ class Email:
     ) -> None:
         self.to, self.server, self.sender, self.least = to, server, sender, least
         self.user, self.password_env, self.gather = user, password_env, gather
-        self._split = urlsplit(server)
+        self._split = parted(server)
         self._password = ""
         problems = common(least, gather)
         listed = not isinstance(to, str) and len(to) > 0 and all(isinstance(one, str) for one in to)
         if not listed:
             problems.append(f'to: a list of addresses is needed, such as ["ann@example.com"], not {to!r}')
         for address in (*(to if listed else ()), sender):
-            if "@" not in parseaddr(address)[1] or len(address.split("\n")) > 1:
+            if "@" not in parseaddr(address)[1] or len(address.splitlines()) > 1:
                 problems.append(f"'{address}' is not an address")
         if self._split.scheme not in _PORTS or not self._split.hostname:
             problems.append(f"server '{server}' is not smtp://host:port or smtps://host:port")

@@ -8,10 +8,10 @@ import binascii
 import hashlib
 import hmac
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
 
 import msgspec
 
+from gemel.core.address import parted
 from gemel.core.clock import Wall
 from gemel.core.codec import jsonable
 from gemel.core.errors import ConfigError, ConnectorError
@@ -41,7 +41,7 @@ class Webhook:
 
     def __init__(self, url: str, least: float = 0.0, secret_env: str = "", gather: str = "1min") -> None:
         self.url, self.least, self.secret_env, self.gather = url, least, secret_env, gather
-        self._split = urlsplit(url)
+        self._split = parted(url)
         self._key = b""
         problems = common(least, gather)
         if self._split.scheme not in ("http", "https") or not self._split.hostname:

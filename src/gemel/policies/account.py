@@ -49,14 +49,20 @@ def expected(trial: Trial, outcome: Outcome) -> dict[str, float]:
 
 
 def sentence(
-    trial: Trial, plan: Floats, held: Floats, figures: Mapping[str, float], signals: Signals, allowed: bool
+    trial: Trial,
+    plan: Floats,
+    held: Floats,
+    figures: Mapping[str, float],
+    signals: Signals,
+    allowed: bool,
+    currency: str = "",
 ) -> str:
     """What is to be done, from when, and why: `held` is the plan that does nothing."""
     changes = bool(np.any(plan != held))
     moves = [_course(trial, plan[:, i], i, signals) for i in range(len(trial.choices))]
     text = " and ".join(moves) or "There is nothing to control"
     text = text[0].upper() + text[1:]
-    return text + _why(trial, figures, signals, changes, allowed)
+    return text + _why(trial, figures, signals, changes, allowed, currency)
 
 
 def carried(name: str, load: float, signals: Signals) -> str:
@@ -86,7 +92,9 @@ def _course(trial: Trial, values: Floats, i: int, signals: Signals) -> str:
     return text
 
 
-def _why(trial: Trial, figures: Mapping[str, float], signals: Signals, changes: bool, allowed: bool) -> str:
+def _why(
+    trial: Trial, figures: Mapping[str, float], signals: Signals, changes: bool, allowed: bool, currency: str
+) -> str:
     rules = [_plain(r.text, signals) for r in trial.constraints]
     saving, low, high = (figures[f"saving{end}"] for end in ("", " 5%", " 95%"))
     said = [f"{' and '.join(rules)} in {_chance(figures, trial, changes, allowed)}"] if rules else []
@@ -94,7 +102,7 @@ def _why(trial: Trial, figures: Mapping[str, float], signals: Signals, changes: 
         ends, verb, more = ((low, high), "saves", "") if saving > 0 else ((-high, -low), "costs", " more")
         span = spell(round(len(trial.block) * trial.step_s * 1e9))
         between = f" ({ends[0]:.3g} to {ends[1]:.3g})" if high - low > 1e-9 else ""
-        said.append(f"this {verb} {abs(saving):.3g}{between}{more} over {span}")
+        said.append(f"this {verb} {abs(saving):.3g}{between}{currency and f' {currency}'}{more} over {span}")
     return f"{'' if allowed else ', the safest there is'}{': ' if said else ''}{', and '.join(said)}."
 
 

@@ -46,7 +46,7 @@ class Shooting:
     unit costs, against chatter. `blocks`: for how long a control is held, one duration or a list whose last one
     repeats. `step`: time step of the rollout. `members`: how many of the belief's members are used. The search draws
     `samples` plans in each of `iterations` rounds; where there are no more plans than that, each is tried.
-    `expires`: for how long a command is valid.
+    `expires`: for how long a command is valid. `currency`: what the objective is counted in ("EUR"), for people.
 
     `caution`: name of a finding -> by how much every constraint is tightened while it is open.
     `ceiling`: `{ signals = ["load"], limit = "load_limit" }` asks what could be carried for the whole horizon without a
@@ -79,6 +79,7 @@ class Shooting:
         expires: str = "1h",
         caution: Mapping[str, float] | None = None,
         ceiling: Mapping[str, Any] | None = None,
+        currency: str = "",
     ) -> None:
         problems: list[str] = []
         if not 0 < probability <= 1:
@@ -115,6 +116,7 @@ class Shooting:
         self.samples = samples
         self.iterations = iterations
         self.caution = dict(caution or {})
+        self.currency = currency
         self._scaled: list[str] = list(given.get("signals", ()))
         self._limit = str(given.get("limit", ""))
         self._seed = self._horizon = 0
@@ -259,7 +261,7 @@ class Shooting:
         kept = bool(Scores.of(outcome.cost.mean(axis=1), outcome.least, self.probability).allowed[0])
         rule = " and ".join(c.text for c in self._constraints)
         refused = f"no plan keeps {rule} in {self.probability:.0%} of futures; the safest one is taken"
-        reason = sentence(trial, plan, held, found, situation.signals, kept)
+        reason = sentence(trial, plan, held, found, situation.signals, kept, self.currency)
         if self._scaled:
             reason += carried(self._scaled[0], load, situation.signals)
             found |= {"safe load factor": factor, "safe load": load}

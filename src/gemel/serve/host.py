@@ -16,10 +16,11 @@ import msgspec
 from gemel import attach
 from gemel.config import load
 from gemel.core.attempt import told
-from gemel.core.errors import ConfigError, Conflict, GemelError, NotFound, nearest
+from gemel.core.errors import ConfigError, Conflict, NotFound, nearest
 from gemel.desk import Desk
 from gemel.desk.desk import CHANGES
 from gemel.loop.run import Loop
+from gemel.serve.noted import noted
 from gemel.serve.stream import Hub
 from gemel.trust.audit import Audit
 from gemel.twin import Twin
@@ -70,18 +71,8 @@ class Hosted:
             return await self.ask(method, **arguments)
         asked = msgspec.json.encode(dict(arguments), enc_hook=str).decode()[:2000]
         what = {"action": f"ATTACH {method}", "twin": self.twin.name, "caller": user, "asked": asked}
-        n = await asyncio.to_thread(self.book.write, **what, verdict="allowed")
-        status = "failed"
-        try:
-            answer = await self.ask(method, **arguments)
-            status = "done"
-            return answer
-        except GemelError as error:
-            status = error.message
-            raise
-        finally:
-            with suppress(GemelError):  # it is done; the next one cannot be noted either, and is not done
-                await asyncio.to_thread(self.book.write, verdict="done", of=n, status=status)
+        async with noted(self.book, **what):
+            return await self.ask(method, **arguments)
 
     def _watch(self, loop: Loop) -> None:
         for watcher in self.watchers:
@@ -96,8 +87,10 @@ class Hosted:
             self.trouble = told("the twin", error)
             log.error("twin '%s' has stopped: %s", self.twin.name, self.trouble, exc_info=log.isEnabledFor(10))
         try:
-            async with attach.serve(self.twin.socket, self._attached):
-                await asyncio.Event().wait()
+            with suppress(OSError):  # no socket beside its store: scripts cannot attach, and nobody else minds
+                async with attach.serve(self.twin.socket, self._attached):
+                    await asyncio.Event().wait()
+            await asyncio.Event().wait()
         finally:
             self.twin.close()
 

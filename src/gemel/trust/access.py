@@ -16,10 +16,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
+from gemel.core.address import parted
 from gemel.core.clock import Wall
 from gemel.core.errors import ConfigError, InputError, NotFound, nearest
 from gemel.core.units import instant_id
@@ -227,10 +227,7 @@ def known_host(header: str, names: Iterable[str]) -> bool:
 
     A page of somebody else reaches a server on this machine by letting its own name point here (DNS rebinding); its
     requests carry that name."""
-    try:
-        host = urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return False
+    host = parted(f"//{header}").hostname or ""
     if host == "localhost" or host in {name.lower() for name in names}:
         return True
     try:
@@ -242,4 +239,4 @@ def known_host(header: str, names: Iterable[str]) -> bool:
 
 def same_origin(origin: str, host: str) -> bool:
     """Whether a page of `origin` came from the server that the request's Host header names."""
-    return urlsplit(origin).netloc.lower() == host.lower() != ""
+    return parted(origin).netloc.lower() == host.lower() != ""

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,8 @@ from gemel.core.units import instant_id
 
 ORIGIN = "0" * 64
 """The hash before the first line."""
+_SECRETS = re.compile(r"gemel_[\w-]{20,}|(?<=://)[^\s/@\"]+(?=@)")
+"""Keys, and who logs in where: somebody may write them where none belong."""
 
 
 class Audit:
@@ -45,7 +48,8 @@ class Audit:
         self._n, self._hash = self._mended()
 
     def write(self, **what: Any) -> int:
-        """Append a line; returns its number. Raises `StoreError` when it is not on disk."""
+        """Append a line, less what looks like a key; returns its number. Raises `StoreError` when it is not on disk."""
+        what = {name: _SECRETS.sub("...", text) if isinstance(text, str) else text for name, text in what.items()}
         with self._lock:
             line = {"n": self._n + 1, "time": instant_id(Wall().now()), **what, "before": self._hash}
             found = _hash(line)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from gemel.core.address import parted
 from gemel.core.errors import ConfigError
 
 URL, KEY, MODEL = "GEMEL_CHAT_URL", "GEMEL_CHAT_KEY", "GEMEL_CHAT_MODEL"
@@ -23,7 +23,7 @@ class Endpoint:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        parts = parted(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError([f"{URL} is not an address"], HOW)
         if not self.model:

@@ -23,7 +23,7 @@ import msgspec
 from gemel.core.clock import ticks
 from gemel.core.errors import ConfigError, GemelError
 from gemel.serve.http.errors import told
-from gemel.trust.access import LOCAL, Caller, Failures, Keys, Sessions, known_host, same_origin
+from gemel.trust.access import LOCAL, Caller, Failures, Keys, Sessions, digest, known_host, same_origin
 from gemel.trust.audit import Audit
 
 log = logging.getLogger("gemel")
@@ -146,7 +146,7 @@ class Guard:
             await self._session(scope, receive, send, headers, address)
             return
         right, twin = self._right(method, scope["path"])
-        action = {"action": f"{method} {scope['path']}", "twin": twin, "address": address}
+        action = {"action": f"{method} {scope['path']}"[:300], "twin": twin[:200], "address": address}
         changes = right is not None and right.scope in CHANGES
         try:
             caller = self._let_in(right, twin, headers, address)
@@ -251,8 +251,8 @@ class Guard:
     def _name(self, headers: Mapping[str, str]) -> str:
         """Who was refused, where that is known."""
         try:
-            key = _key(headers)
-            caller = self._keys.caller(key) if self._keys and key else None
+            found = self._sessions.key(_cookie(headers), ticks()) or digest(_key(headers))
+            caller = self._keys.held(found) if self._keys else None
         except ConfigError:
             caller = None
         return caller.name if caller else ""
@@ -284,7 +284,6 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
     async def _write(self, **what: Any) -> int:
-        what = {name: _KEY.sub("gemel_...", text) if isinstance(text, str) else text for name, text in what.items()}
         try:
             return await asyncio.to_thread(self._audit.write, **what)
         except GemelError as error:
@@ -292,7 +291,6 @@ class Guard:
             raise Refused(503, error.message, error.hint) from None
 
 
-_KEY = re.compile(r"gemel_[\w-]{20,}")  # somebody may write a key where none belongs
 _BEARER = (b"www-authenticate", b"Bearer")
 
 

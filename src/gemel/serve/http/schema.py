@@ -32,6 +32,7 @@ class Overview(TypedDict):
     inputs: list[str]
     outputs: list[str]
     plan: bool
+    currency: str
 
 
 class Status(Overview):

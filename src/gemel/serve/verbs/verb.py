@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gemel.core.errors import GemelError, InputError, NotFound, nearest
+from gemel.serve.noted import Book, noted, write
 from gemel.serve.verbs.plain import clean, tidy
 from gemel.trust.access import Caller
 from gemel.twin import Twin
@@ -45,13 +45,6 @@ class Twins(Protocol):
 
     def __getitem__(self, name: str) -> One:
         """Raises `NotFound`."""
-
-
-class Book(Protocol):
-    """The audit, as `gemel.trust.audit.Audit` keeps it."""
-
-    def write(self, **what: Any) -> int:
-        """Append a line; returns its number. Raises when it is not on disk."""
 
 
 class Arguments(BaseModel):
@@ -126,22 +119,13 @@ class Verbs:
         verb, given = await self.allow(name, arguments, caller, door, address)
         line = {"action": f"{door} {name}", "twin": _twin(arguments), "address": address, "caller": caller.name}
         if verb.confirmed and not confirmed:
-            await self._write(**line, verdict="denied", why="no person has confirmed it")
+            await write(self._audit, **line, verdict="denied", why="no person has confirmed it")
             raise Denied(f"{name} takes a person's yes, and nobody has given it", "approve it in the window")
         if not verb.changes:
             return await self._done(verb, caller, given)
         asked = given.model_dump_json()[:2000]
-        n = await self._write(**line, verdict="allowed", asked=asked, **({"confirmed": confirmed} if confirmed else {}))
-        outcome = "broken off"
-        try:
-            answer = await self._done(verb, caller, given)
-            outcome = "done"
-            return answer
-        except GemelError as error:
-            outcome = error.message
-            raise
-        finally:
-            await self._write(verdict="done", of=n, outcome=outcome)
+        async with noted(self._audit, **line, asked=asked, **({"confirmed": confirmed} if confirmed else {})):
+            return await self._done(verb, caller, given)
 
     async def allow(
         self, name: str, arguments: Mapping[str, Any], caller: Caller, door: str, address: str = ""
@@ -153,7 +137,7 @@ class Verbs:
         twin = _twin(arguments)
         if not caller.may(verb.scope, twin):
             action = {"action": f"{door} {name}", "twin": twin, "address": address}
-            await self._write(**action, caller=caller.name, verdict="denied", why=f"scope {verb.scope}")
+            await write(self._audit, **action, caller=caller.name, verdict="denied", why=f"scope {verb.scope}")
             raise Denied(
                 f"'{clean(caller.name)}' is not good for {name}", f"it takes the scope {verb.scope} for this twin"
             )
@@ -174,9 +158,6 @@ class Verbs:
         except Exception as error:
             log.error("%s failed", verb.name, exc_info=error)
             raise GemelError("something went wrong inside Gemel", "the log has the details; please report it") from None
-
-    async def _write(self, **what: Any) -> int:
-        return await asyncio.to_thread(lambda: self._audit.write(**what))
 
 
 def told(error: GemelError) -> dict[str, str]:

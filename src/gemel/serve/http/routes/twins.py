@@ -69,4 +69,5 @@ def _overview(one: Hosted) -> dict[str, Any]:
         "horizon": twin.horizon, "trouble": one.trouble,
         "inputs": list(getattr(twin.simulator, "inputs", ())), "outputs": list(getattr(twin.simulator, "outputs", ())),
         "plan": bool(twin.plan),
+        "currency": getattr(twin.policy and twin.policy.part, "currency", ""),
     }  # fmt: skip

@@ -86,7 +86,9 @@ export class Chart {
     const cut = (column, time) => column.slice(Math.max(place(time, start) - 1, 0), place(time, end) + 1);
     const { lines, bands, marks, limits, unit, now, keep } = this.content;
     const seen = [...lines.map((l) => cut(l.value, l.time)), ...bands.flatMap((b) => [cut(b.low, b.time), cut(b.high, b.time)])];
-    const found = reach([...seen, keep ?? []]);
+    const plain = reach([...seen, keep ?? []]);
+    const near = limits.map((l) => l.value).filter((v) => plain && v > plain[0] - (plain[1] - plain[0]) / 2 && v < plain[1] + (plain[1] - plain[0]) / 2);
+    const found = near.length ? reach([...seen, keep ?? [], near]) : plain; // a limit that is not far is shown
     if (!found && (this.content.start ?? null) === null) return;
     const [low, high] = found ?? [0, 1]; // a span that is asked for is drawn though nothing was heard in it
     const width = box.width - LEFT - RIGHT, height = box.height - TOP - BOTTOM;

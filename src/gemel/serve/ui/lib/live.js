@@ -55,7 +55,9 @@ export class Live {
       const there = held.values[i].map((v) => v !== null);
       this.series.set(name, { time: time.filter((_, k) => there[k]), value: held.values[i].filter((_, k) => there[k]) });
     });
-    estimates.signals.forEach((name, i) => this.believed.set(name, { time: estimates.time.map(ms), value: [...estimates.mean[i]], spread: [...estimates.spread[i]] }));
+    const when = estimates.time.map(ms);
+    const after = when.map((at, k) => k > 0 && at - when[k - 1] > past / 16); // too far apart to be joined by a line
+    estimates.signals.forEach((name, i) => this.believed.set(name, { time: when.slice(), value: estimates.mean[i].map((v, k) => (after[k] ? null : v)), spread: [...estimates.spread[i]] }));
     this.tell("values", "belief", "forecasts", "findings", "decisions");
   }
 

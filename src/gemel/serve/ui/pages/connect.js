@@ -35,7 +35,7 @@ export async function show(content, _, frame) {
         zone.classList.remove("over");
         if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]);
       } },
-    h("strong", {}, t("Drop a history here, or choose a file")), h("span", { class: "muted small" }, t("CSV, packed CSV (.csv.gz) or Parquet, up to {n} MiB: a column with times, and a column for each signal", { n: LARGEST })));
+    h("strong", {}, t("Drop a data file here, or choose one")), h("span", { class: "muted small" }, t("CSV, compressed CSV (.csv.gz) or Parquet, up to {n} MiB: a column with times, and a column for each signal", { n: LARGEST })));
     return h("section", { class: "card stack", "aria-label": t("From a file") }, h("h2", {}, t("From a file")), field, zone);
   }
 

@@ -357,7 +357,7 @@ class Past {
       h("div", { class: "row wrap", role: "group", "aria-label": t("How much of the past"), style: { gap: "2px" } }, [...this.presets.values()]),
       h("div", { class: "row", role: "group", "aria-label": t("Move and zoom"), style: { gap: "4px" } }, 
         press("Earlier", icon("left"), () => this.pan(-0.5)), press("Later", icon("right"), () => this.pan(0.5)),
-        press("Closer", "+", () => this.zoom(0.5)), press("Farther", "−", () => this.zoom(2)), h("button", { class: "button", onclick: () => this.back() }, t("Back out"))));
+        press("Closer", "+", () => this.zoom(0.5)), press("Farther", "−", () => this.zoom(2)), h("button", { class: "button", onclick: () => this.back() }, t("Zoom out"))));
     const taken = card(t("Take it with you"), h("div", { class: "row wrap" }, [...this.links.values()]), h("p", { style: { marginTop: "6px" } }, this.exported));
     taken.classList.add("late");
     const dates = h("div", { class: "row wrap" }, this.fields.from, h("span", { "aria-hidden": "true" }, "–"), this.fields.to, this.when, h("span", { class: "grow" }),

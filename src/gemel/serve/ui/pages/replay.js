@@ -320,7 +320,7 @@ class Replay {
       h("div", { class: "column second" }, h("section", { class: "card", "aria-label": t("Forecast then, and what happened") },
         h("div", { class: "spread", style: { flexWrap: "wrap" } }, h("h2", { class: "heading" }, t("Forecast then, and what happened")), this.which), this.chart.element,
         legend([t("measured"), "measured"], [t("twin estimate"), "belief"], [t("forecast then"), "forecast"], [t("60 % and 90 % band"), "band", true], [t("what happened"), "other"]), this.foreseen),
-      card(t("What cannot be known"), this.unknown)),
+      card(t("Limits of this replay"), this.unknown)),
       h("div", { class: "column third" }, decided, card(t("Findings open then"), this.findings)));
     const reach = h("div", { class: "row wrap", role: "group", "aria-label": t("How much of the past is under the slider"), style: { gap: "2px" } }, [...this.tabs.values()]);
     this.element = h("div", { class: "stack", style: { gap: "12px" } },

@@ -2,7 +2,7 @@
 
 import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h } from "../lib/dom.js";
-import { clock, duration, moment, ms, number, span } from "../lib/format.js";
+import { duration, moment, ms, number, span } from "../lib/format.js";
 import { Live } from "../lib/live.js";
 import { said, t } from "../lib/words.js";
 import { commands } from "../panels/commands.js";
@@ -59,7 +59,8 @@ export async function show(content, twin, frame) {
       bands.push({ name: "60 %", time, low: level(0.2), high: level(0.8), colour: "band", alpha: 0.34 });
       lines.push({ name: t("forecast"), time, value: level(0.5), colour: "forecast", dash: [5, 4], width: 2 });
     }
-    chart.set({ lines, bands, marks, unit: signal.unit, now: live.now, nowText: t("now"), start: live.now - live.past, end });
+    const limits = rules(live).filter((r) => r.name === chosen).map((r) => ({ value: r.value, text: `${r.name} ${r.sign} ${r.value}` }));
+    chart.set({ lines, bands, marks, limits, unit: signal.unit, now: live.now, nowText: t("now"), start: live.now - live.past, end });
   }
 
   const point = (names) => {
@@ -72,12 +73,15 @@ export async function show(content, twin, frame) {
     h("div", { class: "spread", style: { flexWrap: "wrap" } }, heading, h("div", { class: "row", role: "group", "aria-label": t("How much of the past") }, spans)), chart.element,
     legend([t("measured"), "measured"], [t("twin estimate"), "belief"], [t("forecast, median"), "forecast"], [t("60 % and 90 % band"), "band", true]));
   const [assets, state, place, log] = [card(t("Assets and signals"), branch.element), card(t("Belief"), belief(live)), card(t("Site"), await site(live, choose, point)), card(t("Command log"), commands(live))];
+  const act = decision(live, tried.run);
+  act.classList.add("first-of-all");
+  wrong.classList.add("first-of-all");
   tiles.classList.add("early");
   [assets, state, place, log].forEach((one) => one.classList.add("late")); // on a phone, what is wrong and what to do comes first
   fill(content, h("div", { class: "columns" },
     h("div", { class: "column first" }, assets, state),
     h("div", { class: "column second" }, tiles, graphic, place, h("div", { class: "two late" }, card(t("What if"), tried.element), log)),
-    h("div", { class: "column third" }, decision(live, tried.run), wrong, card(t("Actuators"), actuators.element))));
+    h("div", { class: "column third" }, act, wrong, card(t("Actuators"), actuators.element))));
   choose(chosen);
   live.on("values belief forecasts", draw);
   live.on("values forecasts findings decisions", () => fill(tiles, ...numbers(live, chosen)));
@@ -94,10 +98,17 @@ export async function show(content, twin, frame) {
   };
 }
 
-/** What to look at first: what a finding is about, else what the simulator can foresee, else the first. */
+/** Limits that the decisions keep: "P(winding < 98)" says one. */
+function rules(live) {
+  const found = Object.keys(live.decisions.at(-1)?.expected ?? {}).map((key) => /^P\((\w+) ([<>]=?) ([\d.+-]+)\)$/.exec(key));
+  return found.filter((m) => m && live.names.includes(m[1])).map(([, name, sign, value]) => ({ name, sign, value: Number(value) }));
+}
+
+/** What to look at first: what must stay within a limit, else what a finding is about, else what the simulator can foresee, else the first. */
 function first(live) {
+  const watched = rules(live).map((rule) => rule.name).find((n) => live.forecast(n));
   const subject = live.findings.map((f) => f.subject).find((n) => live.names.includes(n));
-  return subject ?? (live.status.outputs ?? []).find((n) => live.names.includes(n) && live.forecast(n)) ?? live.names.find((n) => live.forecast(n)) ?? live.names[0];
+  return watched ?? subject ?? (live.status.outputs ?? []).find((n) => live.names.includes(n) && live.forecast(n)) ?? live.names.find((n) => live.forecast(n)) ?? live.names[0];
 }
 
 function linked(now) {
@@ -106,7 +117,7 @@ function linked(now) {
 }
 
 function tile(name, value, unit, under) {
-  return h("div", { class: "card tile" }, h("div", { class: "muted small cut" }, name), h("div", { class: "value" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null), h("div", { class: "small muted" }, under));
+  return h("div", { class: "card tile" }, h("div", { class: "muted small" }, name), h("div", { class: "value" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null), h("div", { class: "small muted" }, under));
 }
 
 function numbers(live, chosen) {
@@ -120,17 +131,17 @@ function numbers(live, chosen) {
   ];
   if (ahead) {
     const row = ahead.values[ahead.signals.indexOf(chosen)], last = ahead.time.length - 1, at = (p) => row[ahead.levels.indexOf(p)][last];
-    made.push(tile(t("Forecast {time}", { time: clock(ms(ahead.time[last])) }), number(at(0.5)), signal.unit, t("80 %: {low} … {high}", { low: number(at(0.1)), high: number(at(0.9)) })));
+    made.push(tile(t("Forecast {time}", { time: moment(ms(ahead.time[last])) }), number(at(0.5)), signal.unit, t("80 %: {low} … {high}", { low: number(at(0.1)), high: number(at(0.9)) })));
   }
   const worst = [...live.findings].sort((a, b) => b.severity - a.severity)[0];
   made.push(tile(t("Open findings"), live.findings.length, "", worst ? h("span", { class: worst.severity > 0.6 ? "bad" : "warn" }, said(worst.name)) : h("span", { class: "good" }, t("All well"))));
-  if (d && "objective" in d.expected) made.push(tile(t("Expected cost"), number(d.expected.objective, 3), "", "objective if held" in d.expected ? t("{v} if nothing is changed", { v: number(d.expected["objective if held"], 3) }) : t("over the horizon")));
+  if (d && "objective" in d.expected) made.push(tile(t("Expected cost"), number(d.expected.objective, 3), live.status.currency, "objective if held" in d.expected ? t("{v} if nothing is changed", { v: number(d.expected["objective if held"], 3) }) : t("over the horizon")));
   return made;
 }
 
 function belief(live) {
   const held = h("div", { class: "stack", style: { gap: "2px" } });
-  live.on("belief", () => fill(held, Object.entries(live.status.belief).map(([name, mean]) => h("div", { class: "spread" }, h("span", { class: "muted cut" }, name), h("span", { class: "number" }, number(mean)))),
+  live.on("belief", () => fill(held, h("p", { class: "muted small" }, t("What the simulator's states and parameters are held to be.")), Object.entries(live.status.belief).map(([name, mean]) => h("div", { class: "spread" }, h("span", { class: "muted cut" }, name), h("span", { class: "number" }, number(mean)))),
     Object.keys(live.status.belief).length ? null : h("p", { class: "empty" }, t("No simulator, so no state to estimate."))));
   return held;
 }

@@ -15,7 +15,7 @@ export function findings(live, look, actions = () => null) {
   const calm = h("div", { class: "empty row" }, h("i", { class: "dot good" }), t("Nothing is wrong."));
   const folds = new Map(Object.keys(ASIDE).map((state) => [state, h("details", { class: "fold" }, h("summary"), h("div", { class: "stack" }))]));
   const cards = new Map(); // what is on the screen stays there while its numbers change, so that nobody presses in vain
-  live.on("findings", () => {
+  live.on("findings values", () => {
     const listed = [...live.findings].sort((a, b) => b.severity - a.severity);
     for (const f of listed) {
       if (!cards.has(f.id)) cards.set(f.id, place(live, look, actions));
@@ -67,7 +67,6 @@ function place(live, look, actions) {
 
 function drawn(live, found) {
   const evidence = Object.entries(found.evidence).filter(([name, v]) => Number.isFinite(v) && (live.names.includes(name) || name.startsWith("P("))).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-  const most = Math.max(...evidence.map(([, v]) => Math.abs(v)), 1e-9);
   const [dot, text] = PILLS[found.life?.state] ?? [];
   return [
     h("div", { class: "spread" }, h("h3", { class: "grow" }, said(found.name)), h("span", { class: "muted small" }, found.subject), text ? h("span", { class: "pill" }, h("i", { class: `dot ${dot}` }), t(text)) : null),
@@ -77,7 +76,7 @@ function drawn(live, found) {
     found.text ? h("p", { style: { margin: "4px 0" } }, said(found.text)) : null,
     evidence.length ? h("div", { class: "why" }, evidence.slice(0, 5).map(([name, value]) => [
       h("span", { class: "cut" }, name),
-      h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${(100 * Math.abs(value)) / most}%` } })),
+      h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${100 * Math.min(Math.abs(value), 1)}%` } })),
       h("span", { class: "number", style: { textAlign: "right" } }, value > 10 ? "> 1000 %" : percent(value)),
     ])) : null,
     evidence.length ? h("div", { class: "muted small" }, t("how far each signal had left what the twin expects; an alarm is raised at 100 %")) : null,

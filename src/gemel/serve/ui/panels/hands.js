@@ -85,7 +85,7 @@ function row(live, name, again) {
 
   function show({ hand, setpoint, measured, ack }, me) {
     const mine = hand && hand.by === me.name, unit = signal.unit ? ` ${signal.unit}` : "";
-    fill(pill, h("i", { class: `dot ${hand ? "warn" : "good"}` }), hand ? (mine ? t("In your hand") : t("In hand of {who}", { who: hand.by })) : t("Automatic"));
+    fill(pill, h("i", { class: `dot ${hand ? "warn" : "good"}` }), hand ? (mine ? t("In your hand") : t("In hand of {who}", { who: hand.by })) : t(live.status.mode === "advise" ? "By approval" : "Automatic"));
     fill(state, h("div", { class: "spread" },
       h("span", {}, t("set"), " ", h("span", { class: "number" }, figure(setpoint)), unit), h("span", {}, t("measured"), " ", h("span", { class: "number" }, figure(measured)), unit)),
     hand ? h("div", {}, hand.until === null ? t("until it is given back") : t("until {time} · {span} left", { time: moment(ms(hand.until)), span: span(Math.max(ms(hand.until) - live.now, 0)) }), hand.note ? ` · ${hand.note}` : "") : null,

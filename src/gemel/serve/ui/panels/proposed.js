@@ -138,7 +138,7 @@ function row({ label, signal, sure, unsure, notes, guesses, points, gaps, duplic
   const faults = [gaps && t("gaps: {n}", { n: gaps }), duplicates && t("duplicates: {n}", { n: duplicates })].filter(Boolean).join(", ");
   const element = h("tr", {}, h("td", {}, use), cell("name", "Signal", "186px"), cell("unit", "Unit", "74px"), h("td", {}, role), cell("low", "Low", "76px", "number"), cell("high", "High", "76px", "number"), cell("asset", "Asset", "104px"),
     h("td", { class: "small" }, every ? span(ms(every)) : "–", h("div", { class: "muted" }, t("{n} points", { n: points.toLocaleString() })), faults ? h("div", { class: "warn" }, faults) : null),
-    h("td", {}, h("div", { class: "row", style: { minWidth: "92px" } }, h("span", { class: "bar" }, h("i", { class: kind, style: { width: percent(sure).replace(" ", "") } })), h("span", { class: "small" }, percent(sure)))),
+    h("td", {}, h("div", { class: "row", style: { minWidth: "92px" } }, h("span", { class: "bar" }, h("i", { class: kind, style: { width: `${100 * sure}%` } })), h("span", { class: "small" }, percent(sure)))),
     h("td", { class: "small" }, h("details", { class: "fold" }, h("summary", {}, label), told, notes.map((text) => h("div", { class: "warn" }, text)))));
 
   /** What the text says of it; nothing when its line is gone. */

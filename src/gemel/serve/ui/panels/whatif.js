@@ -81,7 +81,7 @@ export function whatif(live) {
   async function suggest() {
     const wanted = Object.fromEntries(Object.entries(setpoints).filter(([n]) => live.signal(n).role === "controlled"));
     try {
-      const made = await post(of(live.twin, "/decisions"), { setpoints: wanted, reason: t("Tried out in the window") });
+      const made = await post(of(live.twin, "/decisions"), { setpoints: wanted, reason: t("Tried out in the window"), valid: live.status.horizon });
       live.decisions = [...live.decisions.filter((d) => d.id !== made.id), made];
       live.tell("decisions");
       toast(made.status === "proposed" ? t("Proposed: it waits for approval above.") : `${t("It is not allowed")}: ${made.refused.map(sentence).join("; ")}`);
