@@ -49,7 +49,7 @@ def test_what_goes_with_the_figure() -> None:
     check = {row["signal"]: row for row in found["check"]}
     assert set(check) == {"oil", "winding", "fan_power"}
     assert abs(check["oil"]["bias"]) < 2 * check["oil"]["spread"]
-    assert any("only 4" in doubt for doubt in found["doubts"])
+    assert any("Only 4 decisions" in doubt for doubt in found["doubts"])
     window = found["by_window"]
     assert all(b >= e for b, e in zip(window["time"][1:], window["end"], strict=False)), "horizons do not overlap"
     assert found["saving"]["total"] == pytest.approx(sum(window["saving"]))

@@ -135,7 +135,8 @@ def test_an_actuator_is_taken_and_given_back(shed: Served, keys: dict[str, str],
         taken = ann("hands/take", signal="fan", note="it howls").json()
         assert (taken["by"], taken["until"]) == ("ann", None)
         assert _next(stream, "hands", lambda _: True) == {"signal": "fan", "hand": taken}
-        kept = ann(f"decisions/{before['id']}/approve").json()
+        with shed.client(keys["ann"]) as client:
+            kept = client.post(f"/v1/twins/shed/decisions/{before['id']}/approve").json()
         assert (kept["status"], kept["refused"]) == ("rejected", ["fan = 1: in hand of ann"])
         done = ann("hands/put", signal="fan", value=0.5).json()
         assert (done["status"], done["refused"]) == ("sent", [])

@@ -19,6 +19,8 @@ from gemel.serve.http.routing import PREFIX, Body, caller, host, needs, reply
 from gemel.serve.new import LARGEST, Uploads
 
 route = APIRouter(prefix=PREFIX)
+_LONG = {"x-scope": "admin", "x-limit": 4 << 20}
+"""For a text of 300 000 characters, however they are written."""
 _FILE = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
@@ -88,7 +90,7 @@ class Broker(Body):
 
 
 class Text(Body):
-    text: str = Field(description="The twin file.", min_length=1, max_length=500_000)
+    text: str = Field(description="The twin file.", min_length=1, max_length=300_000)
     upload: str = Field(default="", description="As told by `discover`.", max_length=32)
 
 
@@ -117,7 +119,7 @@ async def listen(request: Request, body: Broker) -> Response:
     return reply(await _alone(request, partial(new.heard, host(request), body.url, body.seconds)))
 
 
-@route.post("/new/check", tags=["new"], **needs("admin", Checked))
+@route.post("/new/check", tags=["new"], **{**needs("admin", Checked), "openapi_extra": _LONG})
 async def check(request: Request, body: Text) -> Response:
     """All that is wrong with a twin file, each with its place."""
     _of_all(request)
@@ -125,7 +127,7 @@ async def check(request: Request, body: Text) -> Response:
     return reply(await asyncio.to_thread(new.problems, body.text, folder))
 
 
-@route.post("/new/save", tags=["new"], **needs("admin", Saved))
+@route.post("/new/save", tags=["new"], **{**needs("admin", Saved), "openapi_extra": _LONG})
 async def save(request: Request, body: Save) -> Response:
     """Write the twin file beside those that are served, and let the twin live. Nothing is overwritten."""
     _of_all(request)
