@@ -91,6 +91,8 @@ def test_what_does_not_fit_is_said(store: Any) -> None:
             twin.rollup(["ari"])
         with pytest.raises(InputError, match="start lies after end"):
             twin.rollup(start=START + 1, end=START)
+        with pytest.raises(InputError, match="too far apart"):
+            twin.rollup(start=-(2**62) + 1, end=2**62 - 1)
         with pytest.raises(InputError, match="points 0"):
             twin.rollup(points=0)
 

@@ -16,6 +16,7 @@ from gemel.core.clock import pause
 from gemel.core.errors import StoreError
 from gemel.core.notice import Notice
 from gemel.serve.host import Host
+from gemel.serve.http.metrics import metrics
 from gemel.trust.audit import Audit
 
 
@@ -59,6 +60,16 @@ def test_a_twin_whose_folder_is_gone_ends_alone(tmp_path: Path) -> None:
         return host["one"].trouble and two.loop and two.loop.state.turns > 1
 
     asyncio.run(_hosted(one, two, then=then, open=lambda: shutil.rmtree(tmp_path / "one")))
+
+
+def test_metrics_are_told_though_a_twin_cannot_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    host = Host([twin(tmp_path / "file", Line(), "one"), twin(tmp_path, Line(), "two")])
+    text = asyncio.run(metrics(list(host), {}))
+    host.close()
+    assert 'gemel_running{twin="one"} 0' in text
+    assert 'gemel_turns_total{twin="one"}' not in text
+    assert 'gemel_turns_total{twin="two"} 0' in text
 
 
 def test_turns_and_news_wait_for_nobody_elses_thread(tmp_path: Path) -> None:

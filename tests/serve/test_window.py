@@ -63,7 +63,7 @@ def test_every_page_reads_well_in_both_themes(chromium: Any, demo: str, name: st
                 if PICTURES:
                     size = "desktop" if width > 500 else "phone"
                     picture = Path(PICTURES) / f"{name}-{theme}-{size}.jpg"
-                    page.screenshot(path=picture, type="jpeg", quality=80, full_page=True)
+                    page.screenshot(path=picture, type="jpeg", quality=72, full_page=True)
 
 
 def test_a_person_tries_proposes_approves_and_sees_the_ack(chromium: Any, demo: str) -> None:

@@ -40,6 +40,8 @@ def rollup(
     begin = instant(begin)
     if begin > stop:
         raise InputError("start lies after end", "a roll-up goes from start to end")
+    if stop - begin >= 2**62:
+        raise InputError("start and end lie too far apart", "a roll-up spans 146 years at most")
     width = max(-(-(stop - begin) // points), 1)
     first = begin // width * width
     cells = (stop - first) // width + 1

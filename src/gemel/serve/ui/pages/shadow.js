@@ -67,7 +67,7 @@ function drawn(found, status, units) {
     h("div", {}, h("h2", { style: { fontSize: "20px", fontWeight: "650" } }, t("What {twin} would have been worth", { twin: found.twin })),
       h("p", { class: "muted" }, t("{from} to {to} · decisions judged: {n} · days: {days}", { from: whole(ms(found.start)), to: whole(ms(found.end)), n: found.windows, days: number(found.days, 2) }))),
     status.mode === "observe" ? null : h("p", { class: "note" }, t("The twin does not only observe now. Only decisions that did not reach the plant are judged.")),
-    h("div", { class: "two" }, worth(found), trust(found)),
+    h("div", { class: "two" }, worth(found, status.currency), trust(found)),
     saved(found),
     ...setpoints(found, units),
     h("div", { class: "two" }, broken(found), repeated(found, units)),
@@ -75,10 +75,10 @@ function drawn(found, status, units) {
   ];
 }
 
-function worth({ saving, cost, objective, trusted }) {
+function worth({ saving, cost, objective, trusted }, currency) {
   const kind = !trusted ? "" : saving.low > 0 ? "good" : saving.high < 0 ? "bad" : "";
   return card(t("Saving"),
-    h("div", { class: `worth ${kind}` }, number(saving.total)),
+    h("div", { class: `worth ${kind}` }, number(saving.total), currency ? h("span", { class: "unit" }, ` ${currency}`) : null),
     h("p", {}, t("{p} interval: {low} to {high}", { p: percent(saving.level), low: number(saving.low), high: number(saving.high) })),
     h("p", {}, saving.low > 0 ? t("The twin would have done better.") : saving.high < 0 ? t("The twin would have done worse.") : t("It cannot be told yet whether the twin would have done better.")),
     h("p", { class: "muted" }, t("{v} a day", { v: number(saving.per_day) }), saving.share === null ? "" : ` · ${t("{p} of the cost", { p: percent(saving.share, 1) })}`,
