@@ -1,9 +1,9 @@
-"""What a person waits for: a first page, and a year of one signal beside the same canvas with the points in the browser.
+"""What a person waits for: a first page, and a year of one signal beside the same canvas with its points at hand.
 
     python3 dev.py bench window [--json]
 
-Needs Chromium. The year is 525 600 points, a minute apart; each round opens the history page anew. What is timed is from
-the click to the frame that shows it.
+Needs Chromium. The year is 525 600 points, a minute apart; each round opens the history page anew. Timed is from the
+click to the frame that shows it.
 """
 
 from __future__ import annotations

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from served import Served, served
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
-from gemel.serve.http.guard import LARGEST
+from gemel.serve.http.bodies import LARGEST
 from gemel.trust.access import SCOPES, TRIES, Keys
 from gemel.trust.audit import verify
 
@@ -143,3 +144,32 @@ def test_guessing_keys_costs_a_wait(tmp_path: Path, keys: Keys) -> None:
         with held.client(right) as client:
             answer = client.get("/v1/twins")
         assert (answer.status_code, int(answer.headers["retry-after"]) > 30) == (429, True)
+
+
+def hear(stream: ClientConnection, end: float) -> None:
+    while time.monotonic() < end:  # the twin takes five turns a second, and tells of each
+        stream.recv(timeout=5)
+
+
+def test_a_revoked_key_hears_nothing_more(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "gemel.keys")
+    key = keys.new("ann", ["read"])
+    keys.new("bob", ["read"])
+    with (
+        served(tmp_path, keys) as held,
+        connect(held.stream(), additional_headers={"authorization": f"Bearer {key}"}) as stream,
+    ):
+        stream.recv(timeout=5)
+        keys.revoke("ann")
+        end = time.monotonic() + 10
+        with pytest.raises(ConnectionClosed):
+            hear(stream, end)
+
+
+def test_who_shows_no_key_cannot_fill_the_audit(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "gemel.keys")
+    keys.new("bob", ["read"])
+    with served(tmp_path, keys) as held, held.client() as client:
+        answers = [client.post("/v1/twins/shed/decisions", json={}).status_code for _ in range(3 * TRIES)]
+    assert set(answers) == {401}
+    assert len(held.audit.read_text().splitlines()) <= TRIES + 2

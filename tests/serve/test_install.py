@@ -20,7 +20,8 @@ from served import served
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from gemel.serve.http.guard import LARGEST, Guard, Right
+from gemel.serve.http.bodies import LARGEST
+from gemel.serve.http.guard import Guard, Right
 from gemel.serve.inference.app import Inference
 from gemel.trust.access import Keys
 from gemel.trust.audit import Audit, verify

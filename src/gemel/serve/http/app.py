@@ -14,7 +14,8 @@ from fastapi.routing import APIRoute
 
 from gemel.serve.host import Host
 from gemel.serve.http import errors, hot, inference, mcp, socket
-from gemel.serve.http.guard import LARGEST, Asgi, Guard, Right
+from gemel.serve.http.bodies import LARGEST
+from gemel.serve.http.guard import Asgi, Guard, Right
 from gemel.serve.http.routes import ROUTERS
 from gemel.serve.new import Uploads
 from gemel.serve.ui.window import RIGHTS as WINDOW

@@ -22,14 +22,12 @@ import msgspec
 
 from gemel.core.clock import ticks
 from gemel.core.errors import ConfigError, GemelError
-from gemel.serve.http.errors import told
+from gemel.serve.http.bodies import LARGEST, Refused, read, replayed
 from gemel.trust.access import LOCAL, Caller, Failures, Keys, Sessions, digest, known_host, same_origin
 from gemel.trust.audit import Audit
 
 log = logging.getLogger("gemel")
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
-LARGEST = 1 << 20
-"""Bytes of a body."""
 SLOWEST = 10.0
 """Seconds a body may take to come."""
 MOST = 256
@@ -37,6 +35,8 @@ MOST = 256
 CHANGES = ("propose", "approve", "admin")
 """Scopes of what changes something."""
 SESSION = "/v1/session"
+LOGIN_S = 2.0
+"""Seconds the body of a login may take: nobody who sends one is known yet."""
 COOKIE = "gemel_session"
 POLICY = {
     "default-src": "'self'",
@@ -80,14 +80,6 @@ class Right:
         return Right(method, re.compile(pattern), scope)
 
 
-class Refused(Exception):
-    """A request that goes no further."""
-
-    def __init__(self, status: int, error: str, hint: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        super().__init__(error)
-        self.status, self.body, self.headers = status, told(error, hint), list(headers)
-
-
 class Guard:
     """Stands before `app`. `keys` None: whoever reaches the port may do everything. A path without a `Right` is not
     there, whatever `app` has."""
@@ -105,7 +97,7 @@ class Guard:
         self._app, self._audit, self._keys, self._slowest_s = app, audit, keys, slowest_s
         self.rights = tuple(rights)
         self._known_host = lru_cache(256)(partial(known_host, names=tuple(names)))
-        self._failures, self._sessions = Failures(), Sessions()
+        self._failures, self._strangers, self._sessions = Failures(), Failures(), Sessions()
         self._busy = 0
         self.counts: Counter[int] = Counter() if counts is None else counts
 
@@ -153,18 +145,21 @@ class Guard:
             if right is None:
                 raise self._absent(scope["path"])
         except Refused as refused:
-            if changes and refused.status != 429:
+            if changes and refused.status != 429 and self._worth_noting(refused, headers, address):
                 await self._write(**action, caller=self._name(headers), verdict="denied", status=refused.status)
             raise
         scope["gemel.caller"] = caller
         bare = method == "GET" and not headers.keys() & {"content-length", "transfer-encoding"}
-        if right.limit is None or bare or scope["type"] == "websocket":
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, self._while(lambda: self._let_in(right, twin, headers, address), send))
+            return
+        if right.limit is None or bare:
             await self._app(scope, receive, send)
             return
         patience_s = max(self._slowest_s, right.limit / LARGEST)  # where much may come: a second a MiB
-        body = await _body(receive, headers, patience_s, right.limit)
+        body = await read(receive, headers, patience_s, right.limit)
         if not changes:
-            await self._app(scope, _replayed(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
             return
         plain = "octet-stream" not in headers.get("content-type", "")
         text = body[:2000].decode("utf-8", "replace") if plain else f"{len(body):,} bytes"
@@ -177,10 +172,28 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, _replayed(body, receive), noted)
+            await self._app(scope, replayed(body, receive), noted)
         finally:
             with suppress(Refused):  # it is done, and answered; that it could not be noted is in the log
                 await self._write(verdict="done", of=n, status=done)
+
+    @staticmethod
+    def _while(let_in: Callable[[], Caller], send: Any) -> Any:
+        """A `send` for a WebSocket that closes it when its key is void meanwhile; asked once a second."""
+        asked = ticks()
+
+        async def kept(message: Any) -> None:
+            nonlocal asked
+            if message["type"] == "websocket.send" and ticks() - asked > 1:
+                asked = ticks()
+                try:
+                    let_in()
+                except Refused:
+                    await send({"type": "websocket.close", "code": 1008})
+                    raise OSError("the key is void") from None
+            await send(message)
+
+        return kept
 
     def _let_in(self, right: Right | None, twin: str, headers: Mapping[str, str], address: str) -> Caller:
         if right is not None and not right.scope:
@@ -193,6 +206,15 @@ class Guard:
                 f"it takes the scope {right.scope}{twin and f' of {twin}'}",
             )
         return caller
+
+    def _worth_noting(self, refused: Refused, headers: Mapping[str, str], address: str) -> bool:
+        """Whether a denial is written down: of those without a key only the first, or they could fill the disk."""
+        if refused.status != 401 or _key(headers):
+            return True
+        if self._strangers.wait(address, ticks()):
+            return False
+        self._strangers.count(address, ticks())
+        return True
 
     def _absent(self, path: str) -> Refused:
         methods = {right.method for right in self.rights if right.pattern.fullmatch(path)} - {"WEBSOCKET"}
@@ -266,7 +288,7 @@ class Guard:
         else:
             self._patient(address)
             try:
-                body = await _body(receive, headers, self._slowest_s)
+                body = await read(receive, headers, min(self._slowest_s, LOGIN_S))
                 key = str(msgspec.json.decode(body, type=dict[str, Any])["key"])
             except (msgspec.DecodeError, KeyError):
                 raise Refused(422, "the body has no key", 'send {"key": "gemel_..."}') from None
@@ -317,43 +339,6 @@ def _cookie(headers: Mapping[str, str]) -> str:
     except CookieError:
         return ""
     return held.value if held else ""
-
-
-async def _body(receive: Any, headers: Mapping[str, str], slowest_s: float, limit: int = LARGEST) -> bytes:
-    """All of a body; one that is too large, or too slow, is refused."""
-    large = Refused(413, f"the body is larger than {limit:,} bytes", "send less at a time")
-    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
-        raise large
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(slowest_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refused(400, "the caller has gone", "")
-                part = message.get("body", b"")
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise large
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise Refused(400, "the body did not come", "send it at once") from None
-
-
-def _replayed(body: bytes, receive: Any) -> Any:
-    """A `receive` that has the body again, and then waits for the end as before."""
-    given = False
-
-    async def again() -> Any:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _uncached(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
