@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -132,3 +134,21 @@ def test_a_twin_that_does_not_run_answers_from_its_file(tmp_path: Path):
     with pytest.raises(InputError, match="is not running, so nothing can be sent"):
         later.approve("decision-1")
     later.close()
+
+
+def test_many_twins_that_start_at_once_leave_the_files_of_others_alone(tmp_path: Path) -> None:
+    async def open_all() -> list[int]:
+        async def one(i: int) -> int:
+            async with attach.serve(tmp_path / f"{i}.sock", answer):
+                await asyncio.sleep(0.01 * (i % 3))
+                return stat.S_IMODE((tmp_path / f"{i}.sock").stat().st_mode)
+
+        async def answer(*_: object) -> None:
+            return None
+
+        return await asyncio.gather(*(one(i) for i in range(20)))
+
+    assert set(asyncio.run(open_all())) == {0o600}
+    held = os.umask(0)
+    os.umask(held)
+    assert held & 0o100 == 0, "with the sockets' mask left behind nobody could enter a folder made later"

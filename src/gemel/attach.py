@@ -56,11 +56,14 @@ async def serve(
             await writer.drain()
         writer.close()
 
-    before = os.umask(0o177)
+    door = socket.socket(socket.AF_UNIX)
     try:
-        server = await asyncio.start_unix_server(respond, place)
-    finally:
-        os.umask(before)
+        door.bind(place)
+        os.chmod(place, 0o600)  # before anybody can connect; a umask would be that of the whole process
+        server = await asyncio.start_unix_server(respond, sock=door)
+    except BaseException:
+        door.close()
+        raise
     try:
         yield
     finally:
