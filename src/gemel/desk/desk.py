@@ -20,8 +20,10 @@ from gemel.core.values import LEVELS, Ack, Asset, Belief, Command, Decision, Fin
 from gemel.desk import replay, rollup
 from gemel.desk.alarms import Alarms
 from gemel.desk.estimates import estimates
+from gemel.desk.fork import answered, forked
 from gemel.desk.hands import Hands
 from gemel.desk.history import joined, pieces, some
+from gemel.desk.origin import origin
 from gemel.desk.shadow import shadow
 from gemel.desk.standing import standing
 from gemel.loop.act import allowed
@@ -56,7 +58,7 @@ READS = (
 ALARMS = ("acknowledge", "shelve", "resolve", "reopen", "maintain", "end_maintenance")
 """What people say about findings; nor does this wait for the turn."""
 HANDS = ("take", "put", "release")
-OPEN = (*READS, *ALARMS, *HANDS, "forecast", "whatif", "decide", "propose", "approve", "reject")
+OPEN = (*READS, *ALARMS, *HANDS, "forecast", "whatif", "origin", "fork", "decide", "propose", "approve", "reject")
 """What may be asked from outside."""
 CHANGES = ("propose", "approve", "reject", *ALARMS, *HANDS)
 """What changes something, and is somebody's to answer for."""
@@ -207,10 +209,20 @@ class Desk:
         )
         return asis, changed
 
+    def origin(self, at: str | int | None = None) -> dict[str, Any]:
+        """What a fork starts from: belief, newest values and forecasts in force, now or at a past instant."""
+        return origin(self, at)
+
+    def fork(self, at: str | int | None = None, members: int | None = 200, **asked: Any) -> dict[str, Any]:
+        """A copy of the twin with inputs set, run ahead and compared (`asked`: see `desk.fork.answered`)."""
+        return answered(forked(self.twin, self.origin(at), members, self.history), **asked)
+
     def findings(self, all: bool = False) -> list[Finding]:
         """Findings that are not closed, or all there ever were, each with its life."""
         if all:
-            return self.alarms.living(self.twin.store.read("finding"))
+            found: list[Finding] = self.twin.store.read("finding")
+            parts = (found[i : i + 200] for i in range(0, len(found), 200))  # the stream wants a word in between
+            return [f for part in parts for f in self.alarms.living(part)]
         return [f for f in self.alarms.living(self.noticed()) if f.life and f.life.state != "closed"]
 
     def noticed(self) -> list[Finding]:
