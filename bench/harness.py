@@ -4,7 +4,8 @@
         seconds = bench.rounds(5, {"ours": ours, "raw": raw})
         bench.figure("append", n / seconds["ours"], "points/s", goal=">= 0.8x", peer=("raw file", n / seconds["raw"]))
 
-A goal ends in `x` when it is about the ratio to the peer, and is a bare number when it is about the value itself.
+A goal ends in `x` when it is about the ratio to the peer, and is a bare number when it is about the value itself;
+`0.9 to 1.2` asks for a value between two.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class Bench:
 def _verdict(goal: str, value: float, ratio: float | None) -> str:
     if not goal:
         return ""
+    if between := re.fullmatch(r"([\d.]+) to ([\d.]+)", goal):
+        return "ok" if float(between[1]) <= value <= float(between[2]) else "short"
     found = re.fullmatch(r"(>=|<=) ([\d.]+)(x?)", goal)
     if found is None or (found[3] and ratio is None):
         raise ValueError(f"a goal is '>= 0.8x' (of a peer) or '<= 0.5', not '{goal}'")

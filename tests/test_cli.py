@@ -150,7 +150,7 @@ def test_what_was_never_heard_is_null_in_json(
         (("history", "shed.toml", "--last", "soon"), 2, "error: 'soon' is not a duration"),
         (("forecast", "shed.toml"), 2, "error: twin 'shed' has no history yet"),
         (("whatif", "shed.toml", "--set", "fan"), 2, "error: --set fan: 'name=number' is needed"),
-        (("whatif", "shed.toml", "--set", "fan=2"), 2, "error: twin 'shed' has no belief to start from"),
+        (("whatif", "shed.toml", "--set", "fan=2"), 2, "error: twin 'shed' has no simulator"),
         (("fetch", "mars"), 2, "error: "),
         (("demo", "transfomer"), 2, "error: there is no demo 'transfomer', did you mean 'transformer'?"),
         (("play", "rows.csv", "--to", "http://x"), 2, "error: "),

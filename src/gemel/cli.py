@@ -16,7 +16,7 @@ import typer
 from gemel import commands_desk, commands_serve
 from gemel.commands_lab import lab
 from gemel.commands_new import new
-from gemel.commands_past import shadow
+from gemel.commands_past import shadow, whatif
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.add_typer(lab)
 app.command()(new)
 app.command()(shadow)
+app.command()(whatif)
 File = Annotated[Path, typer.Argument(help="The twin file (TOML).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 For = Annotated[str, typer.Option("--for", help='Stop after this long on the wall clock: "90s".')]
@@ -165,34 +166,6 @@ def adapt(
     else:
         print_adapted(made.card)
         _next(_after_adapting(twin, file, made.card["passed"]))
-
-
-@app.command()
-def whatif(
-    file: File,
-    set: Annotated[list[str], typer.Option("--set", help="An input held from now on: fan=2.")],
-    span: Annotated[str, typer.Option("--for", help='How far to look: "6h".')] = "6h",
-    json: Json = False,
-) -> None:
-    """Roll the simulator out from what the twin believes now, with some inputs set."""
-    from gemel.serve.terminal import print_whatif
-
-    setpoints = {}
-    for text in set:
-        name, equals, value = text.partition("=")
-        try:
-            setpoints[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2") from None
-        if not equals:
-            raise InputError(f"--set {text}: 'name=number' is needed", "for example: --set fan=2")
-    with _load(file) as twin:
-        asis, changed = twin.whatif(span, **setpoints)
-    if json:
-        _print_json({"asis": asis, "whatif": changed})
-    else:
-        print_whatif(asis, changed, setpoints)
-        _next(f"gemel forecast {file} --horizon {span}")
 
 
 @app.command()

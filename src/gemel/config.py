@@ -44,6 +44,8 @@ _NEEDED: dict[str, tuple[Any, str]] = {
     "Sequence": ((list, tuple), "a list of texts"),
     "Mapping": (Mapping, "a table"),
 }
+# kind -> a key that names a file which the part's constructor reads: a relative one starts beside the twin file
+BESIDE = {"ode": "equations"}
 STAGE_KEYS = ("every", "step", "context", "budget", "neighbour", "view", "report")
 
 
@@ -71,7 +73,7 @@ def load(source: str | Path, folder: str | Path = ".") -> Twin:
 
 def from_spec(spec: Mapping[str, Any], folder: Path, where: str = "twin file") -> Twin:
     """A twin from plain nested tables, as TOML gives them."""
-    problems = _Problems()
+    problems = _Problems(folder)
     known = [name for name in inspect.signature(Twin).parameters if name != "folder"]
     for key in spec:
         if key not in known:
@@ -151,7 +153,8 @@ def _nested(wing: str, value: Any) -> Any:
 class _Problems:
     """Collects what is wrong, so that a person mends a file once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.lines: list[str] = []
         self.hint = ""
 
@@ -174,7 +177,7 @@ class _Problems:
         if not isinstance(table, Mapping):
             self.add(place, f'a table such as {{ kind = "..." }} is needed, not {table!r}')
             return None
-        full = _expanded(table)
+        full = _expanded(table, self.folder)
         made = self.tried(place, lambda: build(wing, full))
         if made is not None and full != table:  # `dump` writes `${NAME}` again, not what it stood for
             made.spec = {k: v for k, v in table.items() if k != "kind"}
@@ -310,14 +313,17 @@ def _row(value: Any) -> dict[str, Any]:
     return found
 
 
-def _expanded(thing: Any) -> Any:
-    """`${NAME}` in any text becomes the environment variable's value; an unset one is left for the part to name."""
+def _expanded(thing: Any, folder: Path) -> Any:
+    """`${NAME}` in any text becomes the environment variable's value; an unset one is left for the part to name. A file
+    that a constructor reads becomes one from here (`BESIDE`)."""
     if isinstance(thing, str):
         return re.sub(r"\$\{(\w+)\}", _variable, thing)
     if isinstance(thing, Mapping):
-        return {k: _expanded(v) for k, v in thing.items()}
+        found = {k: _expanded(v, folder) for k, v in thing.items()}
+        key = BESIDE.get(str(thing.get("kind")), "")
+        return found | {key: str(folder / found[key])} if isinstance(found.get(key), str) else found
     if isinstance(thing, list):
-        return [_expanded(v) for v in thing]
+        return [_expanded(v, folder) for v in thing]
     return thing
 
 

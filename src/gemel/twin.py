@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
 from gemel.desk import Desk, people
 from gemel.desk.bell import ringing
+from gemel.desk.fork import Fork, forked
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
 from gemel.loop.stages import Stages
@@ -144,6 +146,14 @@ class Twin:
     def whatif(self, horizon: str | None = None, **setpoints: float) -> tuple[Forecast, Forecast]:
         """The simulator's outputs as things stand, and with `setpoints` held from now on."""
         return self._ask("whatif", horizon=horizon, setpoints=setpoints)
+
+    def fork(self, at: str | int | None = None, members: int | None = 200) -> Fork:
+        """A copy of it, now or at a past instant, to set inputs of and run ahead; nothing of it is written. `members`:
+        the belief is drawn again to so many (None: as it is)."""
+        origin = self._ask("origin", at=at)
+        if self._desk is None:  # it was asked of another process, so nobody has told ours yet
+            _bind(self.simulator, self.setting())
+        return forked(self, origin, members, partial(self._ask, "history"))
 
     def forecasts(self) -> list[Forecast]:
         """What the last turns foresaw: the forecaster's answer, then the simulator's."""

@@ -12,7 +12,8 @@ from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
 from gemel.core.setting import Setting
 from gemel.core.values import BAD, GOOD, Belief, Floats, Frame, Signal, Signals
-from gemel.estimators.enkf import Enkf, widen
+from gemel.estimators.cycle import widen
+from gemel.estimators.enkf import SCHEMES, Enkf
 from gemel.loop.simulate import rollout
 from gemel.simulators.thermal import Thermal
 from gemel.testing.estimator import check_estimator
@@ -81,8 +82,10 @@ def test_a_linear_gaussian_case_is_the_exact_posterior() -> None:
         mean, covariance = Cart.F @ mean, Cart.F @ covariance @ Cart.F.T + np.diag(Cart.SD**2)
         gain = covariance @ h / (covariance[0, 0] + 0.25)
         mean, covariance = mean + gain * (value - mean[0]), covariance - np.outer(gain, h @ covariance)
-    for scheme, members, off in (("square_root", 1000, 1e-6), ("square_root", 16, 1e-6), ("perturbed", 4000, 0.1)):
-        enkf = bound(Enkf({"position": 0.5}, members, scheme, gate=0.0), Cart())
+    tried = [("square_root", 1000, 1e-6), ("square_root", 16, 1e-6), ("etkf", 16, 1e-6), ("letkf", 16, 1e-6)]
+    for scheme, members, off in [*tried, ("enkf_n", 200, 0.1), ("perturbed", 4000, 0.1)]:
+        near = {"place": {"position": [0.0]}, "radius": 1.0} if scheme == "letkf" else {}
+        enkf = bound(Enkf({"position": 0.5}, members, scheme, gate=0.0, **near), Cart())  # type: ignore[arg-type]
         belief = enkf.update(None, grid(np.array(seen), ["position"]))
         np.testing.assert_allclose(belief.members.mean(axis=1), mean, atol=off * np.abs(mean).max())
         np.testing.assert_allclose(np.cov(belief.members), covariance, atol=off * covariance.max())
@@ -143,6 +146,48 @@ def test_lorenz_96_as_published(scheme: str, inflation: float, published: float)
         belief = enkf.update(belief, row)
         errors.append(np.sqrt(np.mean((belief.members.mean(axis=1) - x[:, 0]) ** 2)))
     assert np.mean(errors[100:]) < published + 0.05  # seeds scatter by 0.03
+
+
+def test_seven_members_do_where_only_near_measurements_count() -> None:
+    model, rng = Lorenz96(), np.random.default_rng(3)
+    angle = 2 * np.pi * np.arange(40) / 40
+    ring = {f"x{i}": [6.4 * np.cos(a), 6.4 * np.sin(a)] for i, a in enumerate(angle)}  # neighbours 1 apart
+    noise = dict.fromkeys(model.outputs, 1.0)
+    far = Enkf(noise, 7, "letkf", 0.0, 1.04, place=ring, radius=4.0)
+    near, enkf = bound(Enkf(noise, 7, "etkf", 0.0, 1.04), model), bound(far, model)
+    x = model.init(None, 1, 1)
+    beliefs: list[Belief | None] = [None, None]
+    errors = []
+    for i in range(250):
+        x = model.move(x)
+        seen = x.T + rng.standard_normal((1, 40))
+        seen[0, i % 40] = np.nan
+        row = grid(seen, model.outputs, start=10**18 + i * QUARTER)
+        beliefs = [e.update(b, row) for e, b in zip((enkf, near), beliefs, strict=True)]
+        errors.append([np.sqrt(np.mean((b.members.mean(axis=1) - x[:, 0]) ** 2)) for b in beliefs if b])
+    mean = np.mean(errors[100:], axis=0)
+    assert mean[0] < 0.3  # published: 0.22
+    assert mean[1] > 1.0
+
+
+@pytest.mark.parametrize("given", [0.2, 1.3])
+def test_the_noise_of_a_sensor_is_learned(given: float) -> None:
+    rng = np.random.default_rng(5)
+    truth, seen = np.zeros(2), []
+    for _ in range(600):
+        truth = Cart.F @ truth + Cart.SD * rng.standard_normal(2)
+        seen.append([truth[0] + 0.5 * rng.standard_normal()])
+    frame = grid(np.array(seen), ["position"])
+    enkf = bound(Enkf({"position": given}, 16, noise_memory="1d"), Cart())
+    enkf.update(None, frame)
+    learned = enkf.snapshot()
+    assert learned["noise"]["position"] == pytest.approx(0.25, rel=0.3)
+    fresh = bound(Enkf({"position": given}, 16, noise_memory="1d"), Cart())
+    fresh.restore(learned)
+    assert fresh.snapshot() == learned
+    plain = bound(Enkf({"position": given}, 16), Cart())
+    plain.update(None, frame)
+    assert plain.snapshot() == {"noise": {}}
 
 
 # -- with the thermal simulator ----------------------------------------------------------------------------------------
@@ -213,8 +258,10 @@ def test_a_bounded_parameter_stays_inside() -> None:
     assert members.mean() < 0.15
 
 
-def test_conformance() -> None:
-    check_estimator(filter_, telemetry(1).rows(0, 40))
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_conformance(scheme: str) -> None:
+    near = {"place": {"oil": [0.0]}, "radius": 1.0} if scheme == "letkf" else {}
+    check_estimator(lambda: filter_(scheme=scheme, noise_memory="1d", **near), telemetry(1).rows(0, 40))
 
 
 def test_a_simulator_without_an_answer_to_nan_stands_still() -> None:
@@ -249,6 +296,10 @@ def test_wrong_settings_are_named() -> None:
     with pytest.raises(ConfigError, match="noise names no output") as error:
         Enkf(noise={}, members=2, scheme="squareroot", inflation=0.9)
     assert "did you mean 'square_root'?" in str(error.value)
+    with pytest.raises(ConfigError, match="'letkf' needs places"):
+        Enkf(noise={"oil": 0.3}, scheme="letkf")
+    with pytest.raises(ConfigError, match="place names 'oli', neither state nor output, did you mean 'oil'"):
+        bound(Enkf(noise={"oil": 0.3}, scheme="letkf", place={"oli": [0.0]}, radius=1.0), thermal())
     with pytest.raises(ConfigError, match="noise names 'oli', not an output, did you mean 'oil'"):
         bound(Enkf(noise={"oli": 0.3}), thermal())
 

@@ -42,7 +42,7 @@ def _launched(driver: Any) -> Any:
         return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a demo whose decisions wait for a person, two plant hours after its fan has failed."""
     folder = tmp_path_factory.mktemp("demo")

@@ -45,6 +45,8 @@ class Expression:
                 raise InputError(f"'{text}': {type(node).__name__} is not allowed in an expression")
             if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
                 raise InputError(f"'{text}': {node.value!r} is not a number")
+            if isinstance(node, ast.Constant):
+                node.value = _float(text, node.value)  # whole numbers have no largest: 9**9**9 would never end
             if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS):
                 raise InputError(f"'{text}': only {', '.join(_FUNCTIONS)} can be called")
             if isinstance(node, ast.Name) and node.id not in _FUNCTIONS:
@@ -65,6 +67,13 @@ def compare(text: str, values: Mapping[str, float]) -> bool:
     if any(not np.isfinite(values.get(n, np.nan)) for n in condition.names):
         return False
     return bool(condition(values))
+
+
+def _float(text: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"'{text[:40]}': a number in it is too large") from None
 
 
 def _fold(function: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> Any:

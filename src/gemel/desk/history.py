@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from gemel.core.clock import ticks
 from gemel.core.errors import InputError
 from gemel.core.units import SECOND, duration, instant
-from gemel.core.values import Frame
+from gemel.core.values import Floats, Frame, Times
 
 MOMENT = 0.05
 """Seconds that a read may keep the store to itself, about."""
@@ -19,6 +20,8 @@ COARSEST = 2**58
 """Nanoseconds of a grid's step, nine years: a few of them before the first time there can be are still a time."""
 CELLS = 5_000_000
 """The largest grid that is given out."""
+ROWS = 20_000
+"""Rows that means are taken of, at most."""
 
 
 class Reading(Protocol):
@@ -84,6 +87,27 @@ def joined(pieces: Sequence[Frame]) -> Frame:
         np.concatenate([p.quality for p in pieces]),
         pieces[0].signals,
     )
+
+
+def means(window: Callable[..., Frame], names: Sequence[str], start: int, times: Times) -> dict[str, Floats] | None:
+    """Means of the telemetry over each step, [t]; the first begins at `start`, which need not lie on the grid of the
+    steps. NaN: nothing; None: the grid that has both would be too fine."""
+    step = int(times[0]) - start
+    every = math.gcd(step, start)
+    if len(times) * step // every > ROWS:
+        return None
+    frame = window(names, start + every, int(times[-1]), every=every)
+    cells = frame.values.reshape(len(times), step // every, len(names))
+    count = np.isfinite(cells).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(cells, axis=1) / np.where(count, count, np.nan)
+    return {n: mean[:, i] for i, n in enumerate(names)}
+
+
+def held(values: Floats) -> Floats:
+    """Gaps take the value before, those at the beginning the first."""
+    there = np.flatnonzero(np.isfinite(values))
+    return values[there[np.maximum(np.searchsorted(there, np.arange(len(values)), side="right") - 1, 0)]]
 
 
 def _oldest(desk: Reading, names: Sequence[str], stop: int) -> int:

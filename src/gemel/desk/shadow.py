@@ -20,7 +20,7 @@ from gemel.core.errors import Conflict
 from gemel.core.setting import Stage
 from gemel.core.units import SECOND, duration
 from gemel.core.values import BAD, Belief, Decision, Floats, Times
-from gemel.desk.history import Reading
+from gemel.desk.history import Reading, held, means
 from gemel.loop.simulate import Simulator, rollout
 
 DAY = 86_400 * SECOND
@@ -29,8 +29,6 @@ LEVEL = 0.9
 DRAWS = 2000
 MOST = 100
 """Decisions that are judged; of a longer time, evenly chosen ones."""
-ROWS = 20_000
-"""Rows of telemetry that a window may have."""
 GAPS = 0.2
 """The share of a window's telemetry that may be missing."""
 STILL = 0.02
@@ -147,14 +145,14 @@ def _judged(
     if belief is None:
         return "without a belief of that time"
     names = [n for n in dict.fromkeys((*simulator.inputs, *simulator.outputs)) if n in known]
-    heard = _heard(store, names, decision.time, times)
+    heard = means(store.window, names, decision.time, times)
     if heard is None:
         return "off the grid of the telemetry"
     thin = [n for n in simulator.inputs if np.isnan(heard.get(n, np.full(1, np.nan))).mean() > GAPS]
     if thin:
         return f"without telemetry of {', '.join(thin)}"
     members = belief.members.shape[1]
-    inputs = np.stack([np.repeat(_held(heard[n])[:, None], members, axis=1) for n in simulator.inputs], axis=1)
+    inputs = np.stack([np.repeat(held(heard[n])[:, None], members, axis=1) for n in simulator.inputs], axis=1)
     changed = inputs.copy()
     for name, values in plan.items():
         changed[:, list(simulator.inputs).index(name)] = values[:, None]
@@ -179,26 +177,6 @@ def _run(simulator: Simulator, belief: Belief, seed: int, inputs: Floats, step_s
     outputs = rollout(simulator, simulator.init(belief, seed), inputs, step_s)
     named = {n: inputs[:, i] for i, n in enumerate(simulator.inputs)}
     return named | {n: outputs[:, i] for i, n in enumerate(simulator.outputs)}
-
-
-def _heard(store: Any, names: Sequence[str], start: int, times: Times) -> dict[str, Floats] | None:
-    """Means of the telemetry over each step, [t]; a decision need not lie on the grid of its steps. NaN: nothing."""
-    step = int(times[0]) - start
-    every = math.gcd(step, start)
-    if len(times) * step // every > ROWS:
-        return None
-    frame = store.window(names, start + every, int(times[-1]), every=every)
-    cells = frame.values.reshape(len(times), step // every, len(names))
-    count = np.isfinite(cells).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        mean = np.nansum(cells, axis=1) / np.where(count, count, np.nan)
-    return {n: mean[:, i] for i, n in enumerate(names)}
-
-
-def _held(values: Floats) -> Floats:
-    """Gaps take the value before, those at the beginning the first."""
-    there = np.flatnonzero(np.isfinite(values))
-    return values[there[np.maximum(np.searchsorted(there, np.arange(len(values)), side="right") - 1, 0)]]
 
 
 def _moves(store: Any, name: str, start: int, end: int) -> Floats:

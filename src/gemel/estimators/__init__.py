@@ -2,4 +2,5 @@
 
 PARTS: dict[str, str] = {
     "enkf": "gemel.estimators.enkf:Enkf",
+    "particle": "gemel.estimators.particle:Particle",
 }

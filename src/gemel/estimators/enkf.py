@@ -1,13 +1,12 @@
 """Ensemble Kalman filter: states and parameters of any simulator that can be read and overwritten.
 
-Legend: A anomalies (members less their mean) [k, m], P their covariance, Q covariance of the noise of a step,
-k states, p measured outputs, m members.
+Legend: k states, p measured outputs, m members.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,20 @@ import numpy as np
 from gemel.core.errors import ConfigError, nearest
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.values import BAD, Belief, Bools, Floats, Frame
-from gemel.loop.simulate import Assignable, Noisy, Simulator
+from gemel.core.units import duration
+from gemel.core.values import Belief, Floats, Frame
+from gemel.estimators import analysis
+from gemel.estimators.cycle import Cycle, Measured, Row, Taught
 
-SCHEMES = ("square_root", "denkf", "perturbed")
+SERIAL = ("square_root", "denkf", "perturbed")
+SCHEMES = (*SERIAL, "etkf", "enkf_n", "letkf")
 
 
 @declared
 class Enkf:
     """Ensemble Kalman filter over the twin's simulator (Evensen 2003, Ocean Dynamics 53).
 
-    Every frame row moves the ensemble with `Simulator.step` and then takes in the measured outputs one after the other.
+    Every frame row moves the ensemble with `Simulator.step` and then takes in the measured outputs.
     The noise of the steps is the process noise. A simulator that can be quiet has it added by a linear map of the
     anomalies that gives them exactly the covariance they should have (after Raanes, Carrassi and Bertino 2015): no
     chance is involved, and a small ensemble learns slow parameters without being misled. States that the simulator
@@ -36,11 +38,17 @@ class Enkf:
     - `noise`: `{output = standard deviation}` of the measurements; only these outputs teach.
     - `members`: size of the ensemble.
     - `scheme`: `square_root`, exact in the linear case (Whitaker and Hamill 2002, serial); `denkf` (Sakov and Oke
-      2008); `perturbed` (Burgers et al. 1998).
+      2008); `perturbed` (Burgers et al. 1998): these take one measurement after the other. All at once do `etkf`, as
+      exact, turned at random; `enkf_n` (Bocquet 2011), which finds the inflation by itself at each row; and `letkf`
+      (Hunt et al. 2007), for plants of many places and few members, where far measurements count less.
     - `gate`: a measurement further than this many predicted standard deviations weighs only as much as one at that
       distance; when the turn before was off to the same side too, it is news and not an outlier, and counts in full.
       0 turns it off.
     - `inflation`: factor on the anomalies before an update.
+    - `place`, `radius`: for `letkf`, `{name = [x, y]}` of states and outputs, and the distance over which a measurement
+      loses its weight (it has none beyond 3.65 radii). What has no place, such as a parameter, hears everything.
+    - `noise_memory`: a duration, such as "7d", over which the noise of each measurement is learned from how far it lies
+      before and after its update (Desroziers et al. 2005), from a tenth to ten times of `noise`. Empty: as given.
     """
 
     def __init__(
@@ -50,6 +58,9 @@ class Enkf:
         scheme: str = "square_root",
         gate: float = 5.0,
         inflation: float = 1.0,
+        place: Mapping[str, Sequence[float]] | None = None,
+        radius: float = 0.0,
+        noise_memory: str = "",
     ) -> None:
         problems = [f"enkf: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in noise.items() if sd <= 0]
         if not noise:
@@ -60,110 +71,94 @@ class Enkf:
             problems.append(f"enkf: scheme '{scheme}' is not one of {', '.join(SCHEMES)}{nearest(scheme, SCHEMES)}")
         if inflation < 1 or gate < 0:
             problems.append("enkf: inflation must be 1 or more, gate 0 or more")
+        if scheme == "letkf" and not (place and radius > 0):
+            problems.append("enkf: scheme 'letkf' needs places, and a radius above 0")
+        if len({len(xy) for xy in (place or {}).values()}) > 1:
+            problems.append("enkf: places have different numbers of coordinates")
         if problems:
             raise ConfigError(problems, "noise = { oil = 0.3 } gives an output's standard deviation")
         self.noise, self.members, self.scheme, self.gate = dict(noise), members, scheme, gate
-        self.inflation = inflation
+        self.inflation, self.place, self.radius = inflation, dict(place or {}), radius
+        self._memory = duration(noise_memory) if noise_memory else 0
+        self._learned: dict[str, float] = {}  # output -> variance of its noise
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"noise": dict(self._learned)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._learned = {n: float(v) for n, v in state["noise"].items() if n in self.noise}
 
     def bind(self, setting: Setting) -> None:
-        simulator: Simulator = setting.simulator
-        if not isinstance(simulator, Assignable):
-            raise ConfigError(
-                ["enkf: the twin's simulator cannot be read and overwritten"],
-                "choose a simulator with extract, assign and observe, such as kind = 'thermal'",
-            )
-        unknown = [n for n in self.noise if n not in simulator.outputs]
+        self._cycle = cycle = Cycle("enkf", setting, self.noise, self.members)
+        simulator = cycle.simulator
+        unknown = [n for n in self.place if n not in simulator.states and n not in simulator.outputs]
         if unknown:
+            near = [nearest(n, [*simulator.states, *simulator.outputs]) for n in unknown]
             raise ConfigError(
-                [f"enkf: noise names '{n}', not an output{nearest(n, simulator.outputs)}" for n in unknown],
-                f"outputs: {', '.join(simulator.outputs)}",
+                [f"enkf: place names '{n}', neither state nor output{m}" for n, m in zip(unknown, near, strict=True)]
             )
-        self._every, self._seed = setting.every, setting.seed
-        self._simulator = simulator
-        self._access: Assignable = simulator
-        self._observed = [(n, list(simulator.outputs).index(n), sd) for n, sd in self.noise.items()]
-        self._noisy = simulator if isinstance(simulator, Noisy) else None
-        self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
 
     def update(self, belief: Belief | None, frame: Frame) -> Belief:
-        if belief is None:
-            memory = self._simulator.init(None, self._seed, self.members)
-            now = int(frame.time[0]) - self._every
-            memory = self._access.assign(memory, self._access.extract(memory), now)
-        else:
-            memory, now = self._simulator.init(belief, self._seed), belief.time
-        if self._noisy:
-            memory = self._noisy.quiet(memory)
-        good = _usable(frame)
-        place = {n: i for i, n in enumerate(frame.signals)}
-        fed = [(i, place[n]) for i, n in enumerate(self._simulator.inputs) if n in place]
-        heard = [(n, i, place[n], sd) for n, i, sd in self._observed if n in place]
-        last = {} if belief is None else dict(belief.innovation)
-        for row in range(len(frame)):
-            time = int(frame.time[row])
-            if time <= now:
-                continue
-            memory, expected = self._forecast(memory, now, time, fed, frame.values[row], good[row])
-            now = time
-            measured = [(n, i, frame.values[row, s], sd) for n, i, s, sd in heard if good[row, s]]
-            memory, last = self._analyse(memory, expected, measured, now, last)
-        return Belief(tuple(self._simulator.states), self._access.extract(memory), now, last)
+        return self._cycle.update(belief, frame, self._analyse)
 
-    def _forecast(
-        self, memory: Any, now: int, time: int, fed: list[tuple[int, int]], values: Floats, good: Bools
-    ) -> tuple[Any, Floats]:
-        """The memory and its outputs at `time`; a long gap is crossed in steps of the turn's length (100 at most)."""
-        before = self._access.extract(memory)
-        inputs = np.full((len(self._simulator.inputs), before.shape[1]), np.nan)
-        for i, s in fed:
-            if good[s]:
-                inputs[i] = values[s]
-        steps = min(max(round((time - now) / self._every), 1), 100)
-        expected, dt = np.empty(0), (time - now) / 1e9 / steps
-        for _ in range(steps):
-            memory, expected = self._simulator.step(memory, inputs, dt)
-        if self._noisy:
-            states = widen(
-                self._access.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self._seed, time
-            )
-            memory = self._noisy.quiet(self._access.assign(memory, states, time))
-            expected = self._access.observe(memory, inputs)
-        if not np.isfinite(expected).all():
-            memory = self._access.assign(memory, before, time)
-            expected = self._access.observe(memory, inputs)
-        return memory, expected
-
-    def _analyse(
-        self,
-        memory: Any,
-        expected: Floats,
-        measured: list[tuple[str, int, float, float]],
-        now: int,
-        last: Mapping[str, tuple[float, float]],
-    ) -> tuple[Any, dict[str, tuple[float, float]]]:
-        """The memory after its measurements, and (innovation, its standard deviation) of each."""
-        measured = [entry for entry in measured if np.isfinite(expected[entry[1]]).all()]
-        if not measured:
-            return memory, {}
-        k = len(self._scale)
-        joint = np.empty((k + len(measured), expected.shape[1]))  # states above, outputs below
-        joint[:k] = self._scale.forward(self._access.extract(memory))
-        joint[k:] = expected[[i for _, i, _, _ in measured]]
+    def _analyse(self, joint: Floats, row: Row) -> tuple[Floats, Taught]:
+        """States and outputs [k + p, m] after the row's measurements; (innovation, its standard deviation) of each."""
+        measured = [one._replace(sd=self._sd(one)) for one in row.measured]
+        k = len(joint) - len(measured)
         mean = joint.mean(axis=1)
         joint -= mean[:, None]
         joint *= self.inflation
         variance = np.einsum("ij,ij->i", joint, joint) / (joint.shape[1] - 1)
         taught: dict[str, tuple[float, float]] = {}
-        weights = []
-        for j, (name, _, value, sd) in enumerate(measured, start=k):
+        noise = []
+        for j, (name, value, sd) in enumerate(measured, start=k):
             innovation, spread = float(value - mean[j]), math.sqrt(variance[j] + sd * sd)
             taught[name] = (innovation, spread)
-            weights.append(self._noise_of(innovation, spread, sd, last.get(name)))
-        rng = np.random.default_rng((self._seed, now % 2**63)) if self.scheme == "perturbed" else None
-        for j, (_, _, value, _) in enumerate(measured, start=k):
-            self._take(joint, mean, j, value, weights[j - k], rng)
-        states = self._scale.back(joint[:k] + mean[:k, None])
-        return self._access.assign(memory, states, now), taught
+            noise.append(self._noise_of(innovation, spread, sd, row.last.get(name)))
+        if self.scheme in SERIAL:
+            rng = self._rng(row) if self.scheme == "perturbed" else None
+            for j, (_, value, _) in enumerate(measured, start=k):
+                self._take(joint, mean, j, value, noise[j - k], rng)
+            joint += mean[:, None]
+        else:
+            joint = self._take_all(joint + mean[:, None], measured, np.sqrt(noise), self._rng(row))
+        if self._memory:
+            self._learn(taught, joint[k:].mean(axis=1), measured, 1.0 - math.exp(-row.gap / self._memory))
+        return joint, taught
+
+    def _rng(self, row: Row) -> np.random.Generator:
+        return np.random.default_rng((self._cycle.seed, row.time % 2**63))
+
+    def _take_all(self, joint: Floats, measured: list[Measured], sd: Floats, rng: np.random.Generator) -> Floats:
+        """States and outputs [k + p, m] after all measurements at once."""
+        observed, value = joint[-len(measured) :], np.array([one.value for one in measured])
+        if self.scheme == "etkf":
+            return analysis.etkf(joint, observed, value, sd, rng)
+        if self.scheme == "enkf_n":
+            return analysis.enkf_n(joint, observed, value, sd, rng)
+        return analysis.letkf(joint, observed, value, sd, self._taper([one.name for one in measured]), rng)
+
+    def _taper(self, names: Sequence[str]) -> Floats:
+        """How much each output of `names` counts for each state, and for each of them [k + p, p]."""
+        rows = [*self._cycle.simulator.states, *names]
+        nowhere = [math.nan] * len(next(iter(self.place.values())))
+        a, b = (np.array([self.place.get(n, nowhere) for n in some]) for some in (rows, names))
+        apart = np.sqrt(((a[:, None] - b) ** 2).sum(axis=2))
+        return analysis.gaspari_cohn(np.nan_to_num(apart), self.radius)
+
+    def _sd(self, one: Measured) -> float:
+        """The standard deviation of a measurement's noise as it is believed now."""
+        return math.sqrt(self._learned[one.name]) if one.name in self._learned else one.sd
+
+    def _learn(self, taught: Taught, after: Floats, measured: list[Measured], rate: float) -> None:
+        """Innovation times residual is the noise variance on average, where the ensemble's spread is right."""
+        for (name, value, sd), expected in zip(measured, after.tolist(), strict=True):
+            innovation, spread = taught[name]
+            seen = innovation * (value - expected)
+            if self.gate:
+                seen = min(seen, (self.gate * spread) ** 2)
+            given = self.noise[name] ** 2
+            self._learned[name] = float(np.clip(sd * sd + rate * (seen - sd * sd), given / 100.0, given * 100.0))
 
     def _noise_of(self, innovation: float, spread: float, sd: float, last: tuple[float, float] | None) -> float:
         """The noise variance a measurement is given: its own, or more when it is an outlier."""
@@ -193,67 +188,3 @@ class Enkf:
             joint -= (0.5 * gain)[:, None] * a
         else:
             joint -= (gain / (1.0 + math.sqrt(noise / (own + noise))))[:, None] * a
-
-
-def widen(states: Floats, noise: Floats, seed: int, time: int) -> Floats:
-    """The ensemble [k, m] with independent noise of standard deviations [k] added to its covariance.
-
-    The anomalies of the noisy rows become L A with L = chol(P + Q) chol(P)^-1, so their covariance P becomes P + Q
-    exactly and no chance is involved. Rows without spread, and an ensemble too small, get random draws.
-    """
-    noisy = noise > 0
-    spread = states.std(axis=1)
-    mapped = np.flatnonzero(noisy & (spread > 1e-4 * noise))
-    mean = states[mapped].mean(axis=1, keepdims=True)
-    a = states[mapped] - mean
-    p = a @ a.T / (a.shape[1] - 1)
-    try:
-        low = np.linalg.cholesky(p)
-        wide = np.linalg.cholesky(p + np.diag(noise[mapped] ** 2))
-        states[mapped] = mean + wide @ np.linalg.solve(low, a)
-        noisy[mapped] = False
-    except np.linalg.LinAlgError:
-        pass
-    drawn = np.flatnonzero(noisy)
-    if len(drawn):
-        rng = np.random.default_rng((seed, time % 2**63))
-        states[drawn] += noise[drawn, None] * rng.standard_normal((len(drawn), states.shape[1]))
-    return states
-
-
-class Scale:
-    """Between states and unbounded coordinates: log above a lower bound, logistic between two."""
-
-    def __init__(self, states: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
-        names = list(states)
-        self._size = len(names)
-        self._one = [(names.index(n), low) for n, (low, high) in bounds.items() if math.isinf(high)]
-        both = [(names.index(n), low, high) for n, (low, high) in bounds.items() if not math.isinf(high)]
-        self._both = [i for i, _, _ in both]
-        self._low = np.array([[low] for _, low, _ in both])
-        self._width = np.array([[high - low] for _, low, high in both])
-
-    def __len__(self) -> int:
-        return self._size
-
-    def forward(self, states: Floats) -> Floats:
-        """States [k, m] to unbounded coordinates; what lies on a bound is taken a millionth inside."""
-        for i, low in self._one:
-            states[i] = np.log(np.maximum(states[i] - low, 1e-6))
-        if self._both:
-            part = np.clip((states[self._both] - self._low) / self._width, 1e-6, 1.0 - 1e-6)
-            states[self._both] = np.log(part / (1.0 - part))
-        return states
-
-    def back(self, free: Floats) -> Floats:
-        """Unbounded coordinates [k, m] to states."""
-        for i, low in self._one:
-            free[i] = low + np.exp(free[i])
-        if self._both:
-            free[self._both] = self._low + self._width / (1.0 + np.exp(-free[self._both]))
-        return free
-
-
-def _usable(frame: Frame) -> Bools:
-    """Cells to learn from, [t, s]: measured, finite, not bad and not imputed."""
-    return np.isfinite(frame.values) & (frame.quality < BAD)

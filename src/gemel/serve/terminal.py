@@ -198,17 +198,24 @@ def print_adapted(card: Mapping[str, Any]) -> None:
     console.print(card["verdict"], highlight=False, soft_wrap=True)
 
 
-def print_whatif(asis: Forecast, changed: Forecast, setpoints: Mapping[str, float]) -> None:
-    """Two rollouts side by side, at the end and at their worst."""
-    title = ", ".join(f"{k} = {v:g}" for k, v in setpoints.items())
-    table = Table(title=f"as things stand, and with {title}", title_justify="left")
-    for head in ("output", "as it is", "what if", "at the end", "with it", "highest 90 %", "with it"):
+def print_whatif(
+    asis: Forecast, changed: Forecast, difference: Forecast, title: str, score: Mapping[str, Any] | None
+) -> None:
+    """Two rollouts side by side, at the end and at their worst, and what they come to."""
+    table = Table(title=f"from {stamp(asis.issued)} UTC: as things stand, and with {title}", title_justify="left")
+    for head in ("output", "as it is", "what if", "at the end", "with it", "differs by", "highest 90 %", "with it"):
         table.add_column(head, justify="left" if head in ("output", "as it is", "what if") else "right")
     for name in asis.signals:
         a, b = asis.median(name), changed.median(name)
         high_a, high_b = asis.quantile(name, 0.9).max(), changed.quantile(name, 0.9).max()
-        table.add_row(name, spark(a), spark(b), f"{a[-1]:.4g}", f"{b[-1]:.4g}", f"{high_a:.4g}", f"{high_b:.4g}")
+        low, high = (difference.quantile(name, level)[-1] for level in (0.05, 0.95))
+        ends = (f"{a[-1]:.4g}", f"{b[-1]:.4g}", f"{low:.3g} .. {high:.3g}", f"{high_a:.4g}", f"{high_b:.4g}")
+        table.add_row(name, spark(a), spark(b), *ends)
     _tables().print(table)
+    if score:
+        saving = score["saving"]
+        print(f"{score['objective']}: {score['mean']:.4g} ({score['low']:.4g} .. {score['high']:.4g})")
+        print(f"saves {saving['mean']:.4g} ({saving['low']:.4g} .. {saving['high']:.4g}), in 90 % of the members")
 
 
 def print_history(frame: Frame) -> None:

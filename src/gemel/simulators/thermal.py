@@ -17,6 +17,7 @@ from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import declared
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Ints
+from gemel.simulators.draw import draw, exact
 
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
 
@@ -185,7 +186,7 @@ class Thermal:
         rng = np.random.default_rng(seed)
         m = members if belief is None else belief.members.shape[1]
         states = np.zeros((len(self.states), m))
-        normal = _exact(rng.standard_normal((len(self._mean) + 1, m)))
+        normal = exact(rng.standard_normal((len(self._mean) + 1, m)))
         states[self._drift :] = np.clip(self._mean + self._sd * normal[1:], self._low, self._high)
         when = 0 if belief is None else belief.time
         if not self.ambient:
@@ -247,7 +248,7 @@ class Thermal:
         drifting *= keep
         drifting += pull
         if memory.seed is not None:
-            normal = _draw(memory, time, len(drifting) + 1)
+            normal = draw(memory.seed, time, len(drifting) + 1, states.shape[1], memory.draw)
             drifting += spread * normal[1:]
             np.maximum(drifting, self._low, out=drifting)
             np.minimum(drifting, self._high, out=drifting)
@@ -319,21 +320,3 @@ class Thermal:
         sin, cos = math.sin, math.cos
         year, day = 2 * math.pi * (time / 1e9 / YEAR), 2 * math.pi * (time / 1e9 % DAY / DAY)
         return np.array([1.0, cos(year), sin(year), cos(day), sin(day), cos(2 * day), sin(2 * day), 1.0])
-
-
-def _draw(memory: Memory, time: int, rows: int) -> Floats:
-    """Standard normal noise [rows, m] of the step that ends at `time`; a member's is the same among few or many."""
-    key = np.array([memory.seed, time], np.int64).view(np.uint64)
-    rng = np.random.Generator(np.random.Philox(key=key))  # a third of default_rng's cost
-    if memory.draw is None:
-        return rng.standard_normal((memory.states.shape[1], rows)).T
-    return rng.standard_normal((int(memory.draw.max()) + 1, rows)).T[:, memory.draw]
-
-
-def _exact(normal: Floats) -> Floats:
-    """Standard normal draws [k, m] made to have mean 0 and covariance 1 exactly, where m allows it."""
-    k, m = normal.shape
-    if m < k + 2:
-        return normal
-    normal = normal - normal.mean(axis=1, keepdims=True)
-    return np.asarray(np.linalg.solve(np.linalg.cholesky(normal @ normal.T / (m - 1)), normal), np.float64)

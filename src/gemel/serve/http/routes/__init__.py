@@ -5,6 +5,7 @@ from gemel.serve.http.routes import (
     ask,
     deciding,
     findings,
+    fork,
     hands,
     new,
     past,
@@ -15,5 +16,5 @@ from gemel.serve.http.routes import (
 )
 
 ROUTERS = [
-    one.route for one in (server, twins, thinking, findings, deciding, hands, artifacts, past, standing, ask, new)
+    one.route for one in (server, twins, thinking, fork, findings, deciding, hands, artifacts, past, standing, ask, new)
 ]

@@ -1,0 +1,158 @@
+"""The cycle of a filter over an ensemble: from row to row, step the simulator, then take in what was measured.
+
+Legend: A anomalies (members less their mean) [k, m], P their covariance, Q covariance of the noise of a step,
+k states, p measured outputs, m members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gemel.core.errors import ConfigError, nearest
+from gemel.core.setting import Setting
+from gemel.core.values import BAD, Belief, Bools, Floats, Frame
+from gemel.estimators.scale import Scale
+from gemel.loop.simulate import Assignable, Noisy
+
+Taught = Mapping[str, tuple[float, float]]
+"""Output -> (innovation, the standard deviation it should have)."""
+
+
+class Measured(NamedTuple):
+    """What one row says of one output, and the standard deviation of its noise."""
+
+    name: str
+    value: float
+    sd: float
+
+
+class Row(NamedTuple):
+    """What is to be taken in at `time`, `gap` nanoseconds after the row before, of which `last` was learned."""
+
+    time: int
+    gap: int
+    measured: list[Measured]  # [p]
+    last: Taught
+
+
+Analyse = Callable[[Floats, Row], tuple[Floats, Taught]]
+"""States on the unbounded scale and outputs below them, [k + p, m], to the same after the row; the input is its own."""
+
+
+class Cycle:
+    """What every filter part has in common: the simulator, seen through the twin's setting.
+
+    `kind` is the part's, for messages; `noise` as in the twin file; `members` the size of the first ensemble. With
+    `quiet` the noise of the steps is added by `widen`, otherwise the simulator draws it.
+    """
+
+    def __init__(
+        self, kind: str, setting: Setting, noise: Mapping[str, float], members: int, quiet: bool = True
+    ) -> None:
+        simulator = setting.simulator
+        if not isinstance(simulator, Assignable):
+            raise ConfigError(
+                [f"{kind}: the twin's simulator cannot be read and overwritten"],
+                "choose a simulator with extract, assign and observe, such as kind = 'thermal'",
+            )
+        unknown = [n for n in noise if n not in simulator.outputs]
+        if unknown:
+            raise ConfigError(
+                [f"{kind}: noise names '{n}', not an output{nearest(n, simulator.outputs)}" for n in unknown],
+                f"outputs: {', '.join(simulator.outputs)}",
+            )
+        self.simulator, self.seed = simulator, setting.seed
+        self._every, self._members = setting.every, members
+        self._observed = [(n, list(simulator.outputs).index(n), sd) for n, sd in noise.items()]
+        self._noisy = simulator if quiet and isinstance(simulator, Noisy) else None
+        self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
+
+    def update(self, belief: Belief | None, frame: Frame, analyse: Analyse) -> Belief:
+        """The belief at the end of the frame."""
+        simulator = self.simulator
+        if belief is None:
+            memory = simulator.init(None, self.seed, self._members)
+            now = int(frame.time[0]) - self._every
+            memory = simulator.assign(memory, simulator.extract(memory), now)
+        else:
+            memory, now = simulator.init(belief, self.seed), belief.time
+        if self._noisy:
+            memory = self._noisy.quiet(memory)
+        good = _usable(frame)
+        place = {n: i for i, n in enumerate(frame.signals)}
+        fed = [(i, place[n]) for i, n in enumerate(simulator.inputs) if n in place]
+        heard = [(i, place[n], n, sd) for n, i, sd in self._observed if n in place]
+        last: Taught = {} if belief is None else dict(belief.innovation)
+        for row in range(len(frame)):
+            time = int(frame.time[row])
+            if time <= now:
+                continue
+            memory, expected = self._forecast(memory, now, time, fed, frame.values[row], good[row])
+            found = [(i, Measured(n, frame.values[row, s], sd)) for i, s, n, sd in heard if good[row, s]]
+            found = [(i, one) for i, one in found if np.isfinite(expected[i]).all()]
+            taught: Taught = {}
+            if found:
+                joint = np.concatenate(
+                    [self._scale.forward(simulator.extract(memory)), expected[[i for i, _ in found]]]
+                )
+                joint, taught = analyse(joint, Row(time, time - now, [one for _, one in found], last))
+                memory = simulator.assign(memory, self._scale.back(joint[: len(self._scale)]), time)
+            now, last = time, taught
+        return Belief(tuple(simulator.states), simulator.extract(memory), now, last)
+
+    def _forecast(
+        self, memory: Any, now: int, time: int, fed: list[tuple[int, int]], values: Floats, good: Bools
+    ) -> tuple[Any, Floats]:
+        """The memory and its outputs at `time`; a long gap is crossed in steps of the turn's length (100 at most)."""
+        simulator = self.simulator
+        before = simulator.extract(memory)
+        inputs = np.full((len(simulator.inputs), before.shape[1]), np.nan)
+        for i, s in fed:
+            if good[s]:
+                inputs[i] = values[s]
+        steps = min(max(round((time - now) / self._every), 1), 100)
+        expected, dt = np.empty(0), (time - now) / 1e9 / steps
+        for _ in range(steps):
+            memory, expected = simulator.step(memory, inputs, dt)
+        if self._noisy:
+            states = widen(simulator.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self.seed, time)
+            memory = self._noisy.quiet(simulator.assign(memory, states, time))
+            expected = simulator.observe(memory, inputs)
+        if not np.isfinite(expected).all():
+            memory = simulator.assign(memory, before, time)
+            expected = simulator.observe(memory, inputs)
+        return memory, expected
+
+
+def widen(states: Floats, noise: Floats, seed: int, time: int) -> Floats:
+    """The ensemble [k, m] with independent noise of standard deviations [k] added to its covariance.
+
+    The anomalies of the noisy rows become L A with L = chol(P + Q) chol(P)^-1, so their covariance P becomes P + Q
+    exactly and no chance is involved. Rows without spread, and an ensemble too small, get random draws.
+    """
+    noisy = noise > 0
+    spread = states.std(axis=1)
+    mapped = np.flatnonzero(noisy & (spread > 1e-4 * noise))
+    mean = states[mapped].mean(axis=1, keepdims=True)
+    a = states[mapped] - mean
+    p = a @ a.T / (a.shape[1] - 1)
+    try:
+        low = np.linalg.cholesky(p)
+        wide = np.linalg.cholesky(p + np.diag(noise[mapped] ** 2))
+        states[mapped] = mean + wide @ np.linalg.solve(low, a)
+        noisy[mapped] = False
+    except np.linalg.LinAlgError:
+        pass
+    drawn = np.flatnonzero(noisy)
+    if len(drawn):
+        rng = np.random.default_rng((seed, time % 2**63))
+        states[drawn] += noise[drawn, None] * rng.standard_normal((len(drawn), states.shape[1]))
+    return states
+
+
+def _usable(frame: Frame) -> Bools:
+    """Cells to learn from, [t, s]: measured, finite, not bad and not imputed."""
+    return np.isfinite(frame.values) & (frame.quality < BAD)

@@ -1,0 +1,306 @@
+"""A user's own equations as a simulator: states, latent inputs and parameters of many members.
+
+Legend: x states, u inputs, p parameters; k rows of a memory, m members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from gemel.core.errors import ConfigError, GemelError
+from gemel.core.registry import declared
+from gemel.core.setting import Setting
+from gemel.core.units import conversion, duration
+from gemel.core.values import Belief, Bools, Floats, Ints
+from gemel.simulators.draw import draw, exact
+from gemel.simulators.ode.equations import Equations, Quantity
+from gemel.simulators.ode.kernel import KERNELS, Kernel, compiled
+from gemel.simulators.ode.solve import Problem, dopri5, rk4
+
+METHODS = ("rk4", "dopri5")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """States of all members at a time. `draw` is the noise column of each member (None: its own place); without a seed
+    there is no noise. `h`: the solver's present step of each member in seconds, 0 where it has none yet."""
+
+    time: int
+    states: Floats  # [k, m]
+    seed: int | None
+    h: Floats  # [m]
+    draw: Ints | None = None  # [m]
+
+
+@declared
+class Ode:
+    """Ordinary differential equations of your own, for all members at once.
+
+    A small class in a file beside the twin file says `states`, `inputs`, `outputs` and `parameters`, each a table of
+    name -> `{unit, mean, sd, low, high, ...}` (or just a unit, or just a number), and `derivative(self, t, x, u, p)`:
+    the rows of dx/dt per second. t [m] is in seconds since 1970 UTC; x, u and p are arrays of a row a name in the order
+    given and a column a member. `output(self, t, x, u, p)` gives the rows of the outputs; without it, outputs are
+    states of the same names.
+
+    What is uncertain has a prior: a normal distribution with `mean` and `sd`, cut at `low` and `high`; states,
+    parameters and inputs with a `mean` are believed, and an estimator can teach them. A state has `noise`, what the
+    equations miss, per square root of an hour; a parameter may have `memory` (a duration): it then drifts around its
+    mean and is re-estimated for ever. `low` and `high` of a state are hard stops. An input that is NaN stays at its
+    last value and goes to its `mean` over its `memory`; one without a `mean` makes the outputs of its members NaN and
+    leaves their states alone.
+
+    - `equations`: `"boiler.py:Boiler"`, relative to the twin file; the file is run as any Python.
+    - `method`: `rk4`, the classical Runge-Kutta method with a fixed `step`; `dopri5`, Dormand and Prince's 5(4) pair,
+      which chooses its own steps, a member each, and stops at events: `events(self, t, x, u, p)` gives rows, and where
+      one rises through zero, `reset(self, event, t, x, u, p)` says how the states go on.
+    - `step`: the longest step of `rk4`.
+    - `rtol`, `atol`: local error of `dopri5`, relative to a state and absolute.
+    - `kernel`: `auto` compiles `rk4` by numba where that is installed (`pip install gemel[fast]`) and the equations are
+      plain arithmetic, and uses NumPy otherwise; `compiled` refuses instead; `numpy` never compiles. They agree to
+      1e-9 of a state's size.
+    - `priors`: `{name = {mean, sd, ...}}` or `{name = number}` for any state, parameter or input, over what the class
+      says.
+    """
+
+    def __init__(
+        self,
+        equations: str | type[Any],
+        method: str = "rk4",
+        step: str = "1min",
+        rtol: float = 1e-6,
+        atol: float = 1e-9,
+        kernel: str = "auto",
+        priors: Mapping[str, Any] | None = None,
+    ) -> None:
+        problems = []
+        for key, value, known in (("method", method, METHODS), ("kernel", kernel, KERNELS)):
+            if value not in known:
+                problems.append(f"ode: {key} '{value}' is not one of {', '.join(known)}")
+        if not (0 < rtol < 1 and atol > 0):
+            problems.append("ode: rtol must be between 0 and 1, atol above 0")
+        try:
+            self._step = duration(step) / 1e9
+        except GemelError as error:
+            problems.append(f"ode: step: {error.message}")
+        if problems:
+            raise ConfigError(problems, "see the keys of gemel.simulators.ode.simulator:Ode")
+        self._given = (equations, method, step, rtol, atol, kernel, priors)
+        self.method, self._rtol, self._atol = method, rtol, atol
+        e = self._e = Equations(equations, priors or {})
+        if e.has_events and method == "rk4":
+            raise ConfigError([f"ode: {e.name} has events, which rk4 steps over"], "write method = 'dopri5'")
+        self.inputs = tuple(q.name for q in e.inputs)
+        self.outputs = tuple(q.name for q in e.outputs)
+        self.parameters = tuple(q.name for q in e.parameters)
+        held = (*e.states, *e.latent, *e.parameters)
+        self.states = tuple(q.name for q in held)
+        self.units = {q.name: q.unit for q in (*held, *e.inputs, *e.outputs)}
+        self._nx, self._np = len(e.states), len(e.parameters)
+        self._table(held)
+        self._heard = [self.inputs.index(q.name) for q in e.latent]
+        self._wanted = kernel
+        if kernel == "compiled" and isinstance(self._kernel, str):
+            raise ConfigError([f"ode: {e.name} cannot be compiled: {self._kernel}"], "write kernel = 'auto'")
+
+    def __reduce__(self) -> Any:
+        return Ode, self._given
+
+    @property
+    def kernel(self) -> str:
+        """What runs the equations: `compiled`, or `numpy` and why."""
+        return "compiled" if isinstance(self._kernel, Kernel) else f"numpy: {self._kernel}"
+
+    def bind(self, setting: Setting) -> None:
+        """Signals of the same names must have the declared units."""
+        problems = []
+        for q in (*self._e.inputs, *self._e.outputs):
+            if (
+                q.unit
+                and q.name in setting.signals
+                and (unit := setting.signals.named(q.name).unit) not in ("", q.unit)
+            ):
+                try:
+                    conversion(unit, q.unit)
+                    text = "differs"
+                except GemelError as error:
+                    text = error.message
+                problems.append(f"ode: signal '{q.name}' is in {unit}, the equations say {q.unit}: {text}")
+        if problems:
+            raise ConfigError(problems, "convert the signal: transforms = [{ kind = 'units', ... }], or the equations")
+
+    def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
+        m = members if belief is None else belief.members.shape[1]
+        still = np.zeros(m)
+        if belief is not None and belief.names == self.states:
+            return Memory(belief.time, belief.members.copy(), seed, still)
+        normal = exact(np.random.default_rng(seed).standard_normal((len(self.states), m)))
+        states = self._mean + self._sd * normal
+        for i in self._cut:
+            states[i] = _truncated(normal[i], self._held[i])
+        if belief is None:
+            return Memory(0, states, seed, still)
+        for i, name in enumerate(self.states):
+            if name in belief.names:
+                states[i] = belief.row(name)
+        return Memory(belief.time, states, seed, still)
+
+    def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
+        states, time = memory.states.copy(), memory.time + round(dt * 1e9)
+        keep, spread = self._decays(dt)
+        np.copyto(states, self._mean + (states - self._mean) * keep, where=keep < 1)
+        rows = np.flatnonzero(spread[:, 0]) if memory.seed is not None else np.empty(0, np.int64)
+        kick = np.zeros_like(states) if len(rows) else None
+        if kick is not None and memory.seed is not None:
+            kick[rows] = spread[rows] * draw(memory.seed, time, len(rows), states.shape[1], memory.draw)
+            states[self._nx :] += kick[self._nx :]
+        u, heard = self._hear(states, inputs)
+        self._within(states)
+        before = states[: self._nx].copy()
+        x, h = self._integrate(memory, before, u, states[len(states) - self._np :], heard, dt)
+        states[: self._nx] = x
+        if kick is not None:
+            states[: self._nx] += kick[: self._nx] * heard
+            self._within(states)
+        moved = Memory(time, states, memory.seed, h, memory.draw)
+        return moved, np.where(heard, self._outputs(time, states, u), np.nan)
+
+    def run(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
+        m = memory.states.shape[1]
+        keep, spread = self._decays(dt)
+        chance = memory.seed is not None and spread.any()
+        if isinstance(self._kernel, Kernel) and not (chance or (keep < 1).any()) and np.isfinite(inputs).all():
+            states = self._within(memory.states.copy())
+            u = np.ascontiguousarray(np.broadcast_to(inputs, (*inputs.shape[:2], m)), np.float64)
+            x, p = states[: self._nx], states[len(states) - self._np :]
+            found = self._kernel.run(memory.time / 1e9, x, u, p, dt, self._steps(dt))
+            if found is not None:
+                states[: self._nx] = found[0]
+                for i, row in zip(range(self._nx, len(states)), self._heard, strict=False):
+                    states[i] = u[-1, row]
+                return replace(memory, time=memory.time + len(inputs) * round(dt * 1e9), states=states), found[1]
+        out = np.empty((len(inputs), len(self.outputs), m))
+        for i, row in enumerate(inputs):
+            memory, out[i] = self.step(memory, row, dt)
+        return memory, out
+
+    def select(self, memory: Memory, index: Sequence[int]) -> Memory:
+        i = np.asarray(index, np.int32)
+        column = i if memory.draw is None else memory.draw[i]
+        return replace(memory, states=memory.states[:, i], h=memory.h[i], draw=column)
+
+    def assign(self, memory: Memory, states: Floats, time: int) -> Memory:
+        made = np.array(states, np.float64)
+        return Memory(time, made, memory.seed, np.zeros(made.shape[1]))
+
+    def extract(self, memory: Memory) -> Floats:
+        return memory.states.copy()
+
+    def observe(self, memory: Memory, inputs: Floats) -> Floats:
+        states = memory.states.copy()
+        u, _ = self._hear(states, inputs)
+        return self._outputs(memory.time, states, u)
+
+    def quiet(self, memory: Memory) -> Memory:
+        return replace(memory, seed=None)
+
+    def noise(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
+        spread = self._decays(dt)[1][:, 0].copy()
+        for i, row in enumerate(self._heard, start=self._nx):
+            spread[i] *= bool(np.isnan(inputs[row]).any())
+        return spread
+
+    def _table(self, held: Sequence[Quantity]) -> None:
+        """The quantities as columns [k, 1], and the bounds of bounded states."""
+
+        def column(of: Callable[[Quantity], float]) -> Floats:
+            return np.array([[of(q)] for q in held])
+
+        self._held = held
+        self._mean, self._sd = column(lambda q: q.mean), column(lambda q: q.sd)
+        self._low, self._high = column(lambda q: q.low), column(lambda q: q.high)
+        self._forget, self._noise = column(lambda q: q.memory), column(lambda q: q.noise)
+        bounded = [math.isfinite(q.low) or math.isfinite(q.high) for q in held]
+        self._cut = [i for i, q in enumerate(held) if bounded[i] and q.sd > 0]
+        self.bounds: dict[str, tuple[float, float]] = {
+            q.name: (q.low, q.high) for q, is_bounded in zip(held, bounded, strict=True) if is_bounded
+        }
+
+    @cached_property
+    def _kernel(self) -> Kernel | str:
+        """The compiled equations, or why there are none; made when first needed, for it takes a second or two."""
+        if self.method != "rk4":
+            return f"method is {self.method}"
+        if self._wanted == "numpy":
+            return "asked for"
+        return compiled(self._e, self._low[: self._nx], self._high[: self._nx])
+
+    def _steps(self, dt: float) -> int:
+        return max(math.ceil(dt / self._step - 1e-9), 1)
+
+    def _decays(self, dt: float) -> tuple[Floats, Floats]:
+        """What is kept of a deviation from the mean over `dt`, and the standard deviation of the noise, [k, 1]."""
+        keep = np.exp(-dt / self._forget)
+        return keep, np.where(keep < 1, self._sd * np.sqrt(1.0 - keep**2), self._noise * math.sqrt(dt / 3600.0))
+
+    def _hear(self, states: Floats, inputs: Floats) -> tuple[Floats, Bools]:
+        """In place: inputs [u, m] that are known replace the believed ones. The inputs, and who has all of them."""
+        u = np.array(np.broadcast_to(inputs, (len(self.inputs), states.shape[1])), np.float64)
+        for i, row in enumerate(self._heard, start=self._nx):
+            np.copyto(states[i], u[row], where=np.isfinite(u[row]))
+            u[row] = states[i]
+        return u, np.asarray(np.isfinite(u).all(axis=0))
+
+    def _within(self, states: Floats) -> Floats:
+        """In place."""
+        np.maximum(states, self._low, out=states)
+        return np.minimum(states, self._high, out=states)
+
+    def _integrate(
+        self, memory: Memory, x: Floats, u: Floats, p: Floats, heard: Bools, dt: float
+    ) -> tuple[Floats, Floats]:
+        """The states `dt` on of the members that are heard, and the solver's steps."""
+        if not heard.all():
+            some, h = np.flatnonzero(heard), memory.h.copy()
+            if len(some):
+                part = replace(memory, h=h[some])
+                x[:, some], h[some] = self._integrate(part, x[:, some], u[:, some], p[:, some], heard[some], dt)
+            return x, h
+        start, e = memory.time / 1e9, self._e
+        if isinstance(self._kernel, Kernel):
+            found = self._kernel.run(start, x, u[None], p, dt, self._steps(dt), shown=False)
+            if found is not None:
+                return found[0], memory.h
+        problem = Problem(
+            e.derivative, u, p, self.states[: self._nx], self._low[: self._nx], self._high[: self._nx],
+            e.events if e.has_events else None, e.reset if e.has_events else None,
+        )  # fmt: skip
+        t = np.full(x.shape[1], start)
+        if self.method == "rk4":
+            return rk4(problem, t, x, dt, self._steps(dt)), memory.h
+        return dopri5(problem, t, x, dt, memory.h, self._rtol, self._atol)
+
+    def _outputs(self, time: int, states: Floats, u: Floats) -> Floats:
+        t = np.full(states.shape[1], time / 1e9)
+        p = states[len(states) - self._np :]
+        return np.array(self._e.output(t, states[: self._nx], u, np.clip(p, *self._edges)), np.float64)
+
+    @property
+    def _edges(self) -> tuple[Floats, Floats]:
+        """The bounds of the parameters: equations never see one outside."""
+        at = len(self._low) - self._np
+        return self._low[at:], self._high[at:]
+
+
+def _truncated(normal: Floats, q: Quantity) -> Floats:
+    """Standard normal draws as draws of a normal distribution cut at low and high, in the same order."""
+    unit = NormalDist()
+    low, high = unit.cdf((q.low - q.mean) / q.sd), unit.cdf((q.high - q.mean) / q.sd)
+    shares = [low + (high - low) * min(max(unit.cdf(z), 1e-12), 1 - 1e-12) for z in normal]
+    return np.clip([q.mean + q.sd * unit.inv_cdf(s) for s in shares], q.low, q.high)
