@@ -82,7 +82,9 @@ def test_what_it_would_have_been_worth(chromium: Any, site: Served) -> None:
         said = client.get(f"/v1{TWIN}/shadow?last=2879min").json()  # the last day, and the horizon before
         assert said["windows"] == 1
         worth = page.inner_text("section[aria-label=Saving] .worth").replace("−", "-")
-        assert float(worth) == pytest.approx(said["saving"]["total"], rel=0.01)
+        amount, currency = worth.split()
+        assert float(amount) == pytest.approx(said["saving"]["total"], rel=0.01)
+        assert currency == "EUR"
         assert all(doubt in page.inner_text("main") for doubt in said["doubts"])
         assert page.locator("section[aria-label='Setpoint fan'] canvas").is_visible()
 
