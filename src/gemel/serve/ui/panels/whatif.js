@@ -6,6 +6,8 @@ import { fill, h, toast } from "../lib/dom.js";
 import { ms, number } from "../lib/format.js";
 import { said as sentence, t } from "../lib/words.js";
 
+const MEMBERS = 100;
+
 export function whatif(live) {
   const { inputs = [], outputs = [] } = live.status;
   if (!inputs.length) return { element: h("p", { class: "empty" }, t("This twin has no simulator to ask.")), run: () => {} };
@@ -53,7 +55,7 @@ export function whatif(live) {
     propose.disabled = !Object.keys(setpoints).some((n) => live.signal(n).role === "controlled");
     said.textContent = t("Simulating …");
     try {
-      const answer = await post(of(live.twin, "/whatif"), { setpoints });
+      const answer = await post(of(live.twin, "/fork"), { set: setpoints, members: MEMBERS });
       if (mine !== asked) return;
       found = answer;
       draw();
@@ -74,8 +76,15 @@ export function whatif(live) {
       lines: [{ name: t("as things stand"), time, value: level(found.asis, 0.5), colour: "measured", dash: [4, 3] }, changed && { name: t("what if"), time, value: level(found.whatif, 0.5), colour: "belief", width: 2 }].filter(Boolean),
       bands: [{ time, low: level(found.asis, 0.05), high: level(found.asis, 0.95), colour: "measured", alpha: 0.14 }, changed && { time, low: level(found.whatif, 0.05), high: level(found.whatif, 0.95), colour: "belief", alpha: 0.2 }].filter(Boolean),
     });
+    const saving = changed && found.score?.saving;
     const peak = (f) => Math.max(...level(f, 0.95));
-    fill(said, changed ? t("{name} peaks at {a} instead of {b} {unit} (95 % of futures stay below)", { name, a: number(peak(found.whatif)), b: number(peak(found.asis)), unit }) : t("{name} peaks at {b} {unit} (95 % of futures stay below). Move a slider.", { name, b: number(peak(found.asis)), unit }));
+    fill(said, changed ? t("{name} peaks at {a} instead of {b} {unit} (95 % of futures stay below).", { name, a: number(peak(found.whatif)), b: number(peak(found.asis)), unit }) + (saving ? ` ${t(saving.mean < 0 ? "It costs {v} {currency} more ({low} … {high})." : "It saves {v} {currency} ({low} … {high}).", spent(saving))}` : "") : t("{name} peaks at {b} {unit} (95 % of futures stay below). Move a slider.", { name, b: number(peak(found.asis)), unit }));
+  }
+
+  /** A saving, or a cost, with its ends in order. */
+  function spent({ mean, low, high }) {
+    const ends = mean < 0 ? [-high, -low] : [low, high];
+    return { v: number(Math.abs(mean), 3), low: number(ends[0], 3), high: number(ends[1], 3), currency: live.status.currency };
   }
 
   async function suggest() {

@@ -77,10 +77,11 @@ export const zh = {
 
   // What if
   "This twin has no simulator to ask.": "此孪生没有可用的仿真器。",
+  "It saves {v} {currency} ({low} … {high}).": "节省 {v} {currency}（{low} … {high}）。", "It costs {v} {currency} more ({low} … {high}).": "多花 {v} {currency}（{low} … {high}）。",
   "Which output": "选择输出",
   "Propose this": "提交为建议", "As things stand": "维持现状", "as things stand": "维持现状", "what if": "假设情景", "as it comes": "不设定",
   "Simulating …": "正在仿真 …",
-  "{name} peaks at {a} instead of {b} {unit} (95 % of futures stay below)": "{name} 的峰值为 {a}，维持现状则为 {b} {unit}（95% 的未来情景不超过此值）",
+  "{name} peaks at {a} instead of {b} {unit} (95 % of futures stay below).": "{name} 的峰值为 {a}，维持现状则为 {b} {unit}（95% 的未来情景不超过此值）。",
   "{name} peaks at {b} {unit} (95 % of futures stay below). Move a slider.": "{name} 的峰值为 {b} {unit}（95% 的未来情景不超过此值）。请拖动滑块。",
   "Tried out in the window": "在窗口中试算",
   "Proposed: it waits for approval above.": "已提交：在上方等待批准。",
