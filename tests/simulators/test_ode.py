@@ -253,6 +253,13 @@ def test_a_twin_file_names_it_and_is_written_again(folder: Path) -> None:
     np.testing.assert_array_equal(ends_of(again), ends_of(twin.simulator))
 
 
+def test_it_can_be_the_plant_too(folder: Path) -> None:
+    plant = 'connectors.plant = { kind = "virtual", simulator = { kind = "ode", equations = "boiler.py:Boiler" } }\n'
+    twin = load(TWIN + plant, folder)
+    twin.stages()
+    assert plant in dump(twin).replace(", inputs = {}", "")
+
+
 def ends_of(ode: Ode) -> Floats:
     return ode.step(ode.init(None, 5, 4), np.full((1, 4), 12.0), 600.0)[1]
 
@@ -262,6 +269,11 @@ def ends_of(ode: Ode) -> Floats:
     [
         ("x[0] - 10.0", "y[0] - 10.0", "boiler.py:11: Boiler.derivative raised NameError: name 'y'"),
         ("return [(", "return [0.0, (", "boiler.py:10: Boiler.derivative gave 2 rows, 1 are needed"),
+        (
+            "return [(",
+            "rate = [(",
+            "boiler.py:10: Boiler.derivative raised TypeError: 'NoneType' object is not iterable",
+        ),
         ('"low": 0.01', '"low": 0.5', "'loss': mean 0.3 is outside its bounds 0.5 to 1"),
         ('"high": 1.0', '"hihg": 1.0', "has no key 'hihg', did you mean 'high'?"),
         ('outputs = {"water"', 'outputs = {"watre"', "'watre' is none, did you mean 'water'?"),

@@ -109,19 +109,24 @@ class Equations:
         m = arguments[-3].shape[1]
         try:
             with np.errstate(all="ignore"):
-                found = getattr(self._user, method)(*arguments)
+                found = getattr(self._user, method)(*map(_sealed, arguments))
                 if isinstance(found, np.ndarray) and found.shape == (rows, m) and found.dtype == np.float64:
                     return found
                 made = np.array([np.broadcast_to(row, (m,)) for row in found], np.float64).reshape(-1, m)
         except Exception as error:
-            place = _place(error, self._user)
+            place = _place(error, *self._line(method))
             text = f"{place}: {self.name}.{method} raised {type(error).__name__}: {error}"
             raise PartError(text, HINT) from error
         if rows is not None and len(made) != rows:
-            code = getattr(type(self._user), method).__code__
-            where = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+            path, line = self._line(method)
+            where = f"{Path(path).name}:{line}"
             raise PartError(f"{where}: {self.name}.{method} gave {len(made)} rows, {rows} are needed", HINT)
         return made
+
+    def _line(self, method: str) -> tuple[str, int]:
+        """The file and the first line of a method."""
+        code = getattr(getattr(type(self._user), method), "__code__", None)
+        return (code.co_filename, code.co_firstlineno) if code else (self.name, 0)
 
     def _try(self) -> None:
         """One call of each method with three members, so that a mistake is found when the file is read."""
@@ -162,7 +167,7 @@ def located(text: str) -> type[Any]:
     except SyntaxError as error:
         raise ConfigError([f"{path.name}:{error.lineno}: {error.msg}"], "mend the file") from error
     except Exception as error:
-        raise ConfigError([f"{_place(error, path)}: {type(error).__name__}: {error}"], "mend the file") from error
+        raise ConfigError([f"{_place(error, str(path))}: {type(error).__name__}: {error}"], "mend the file") from error
     classes = [n for n, v in vars(module).items() if isinstance(v, type)]
     if name not in classes:
         raise ConfigError(
@@ -172,14 +177,22 @@ def located(text: str) -> type[Any]:
     return found
 
 
-def _place(error: BaseException, within: Any = None) -> str:
-    """`boiler.py:12`: the last line of the user's own file that an error went through."""
+def _place(error: BaseException, path: str = "", line: int = 0) -> str:
+    """`boiler.py:12`: the last line that an error went through, of the file at `path` where one is given; `line` if it
+    went through none of its."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = str(within) if isinstance(within, Path) else ""
-    if within is not None and not own:
-        own = type(within).derivative.__code__.co_filename
-    frame = next((f for f in reversed(frames) if f.filename == own), frames[-1])
-    return f"{Path(frame.filename).name}:{frame.lineno}"
+    own = [f.lineno for f in frames if f.filename == path]
+    if path:
+        return f"{Path(path).name}:{own[-1] if own else line}"
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+
+
+def _sealed(value: Any) -> Any:
+    """An array as one that cannot be written to: `x *= 2` in a derivative would change the states themselves."""
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+    return value
 
 
 def _given(value: Any) -> dict[str, Any]:
