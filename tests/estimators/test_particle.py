@@ -55,6 +55,15 @@ def test_two_humps_stay_two_humps() -> None:
     assert 0.2 < np.mean(x > 0) < 0.8
 
 
+def test_a_cloud_in_the_wrong_place_finds_the_plant_again() -> None:
+    rng = np.random.default_rng(2)
+    members, value, sd = 5.0 + 0.05 * rng.standard_normal((1, 400)), np.array([-5.0]), np.array([0.1])
+    for _ in range(4):
+        members = resample(members, members, value, sd, rng)
+    assert members.mean() == pytest.approx(-5.0, abs=0.3)
+    assert members.std() < 0.3
+
+
 def test_a_bounded_parameter_is_found() -> None:
     belief = bound(Particle({"level": 0.02}), Tank()).update(None, tank_telemetry(100, hole=0.3))
     assert belief.mean()["hole"] == pytest.approx(0.3, abs=0.02)

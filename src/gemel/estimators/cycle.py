@@ -39,7 +39,8 @@ class Row(NamedTuple):
 
 
 Analyse = Callable[[Floats, Row], tuple[Floats, Taught]]
-"""States on the unbounded scale and outputs below them, [k + p, m], to the same after the row; the input is its own."""
+"""States on the unbounded scale with the measured outputs below them, [k + p, m], to the states after the row (rows
+after the k-th are not read) and what they were taught. The array given may be written to."""
 
 
 class Cycle:
@@ -125,6 +126,20 @@ class Cycle:
             memory = simulator.assign(memory, before, time)
             expected = simulator.observe(memory, inputs)
         return memory, expected
+
+
+def gated(innovation: float, spread: float, sd: float, last: tuple[float, float] | None, gate: float) -> float:
+    """The noise variance a measurement is given: its own, or more when it is an outlier.
+
+    Beyond `gate` predicted standard deviations it weighs as much as one at that distance, unless the innovation before
+    was off to the same side too: then it is news. A gate of 0 lets everything through.
+    """
+    far = abs(innovation) / spread
+    if not gate or far <= gate:
+        return sd * sd
+    if last and innovation * last[0] > 0 and abs(last[0]) > gate * last[1] / 2:
+        return sd * sd
+    return sd * sd + (far**2 / gate**2 - 1.0) * spread * spread
 
 
 def widen(states: Floats, noise: Floats, seed: int, time: int) -> Floats:

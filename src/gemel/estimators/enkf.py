@@ -17,7 +17,7 @@ from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
 from gemel.estimators import analysis
-from gemel.estimators.cycle import Cycle, Measured, Row, Taught
+from gemel.estimators.cycle import Cycle, Measured, Row, Taught, gated
 
 SERIAL = ("square_root", "denkf", "perturbed")
 SCHEMES = (*SERIAL, "etkf", "enkf_n", "letkf")
@@ -114,7 +114,7 @@ class Enkf:
         for j, (name, value, sd) in enumerate(measured, start=k):
             innovation, spread = float(value - mean[j]), math.sqrt(variance[j] + sd * sd)
             taught[name] = (innovation, spread)
-            noise.append(self._noise_of(innovation, spread, sd, row.last.get(name)))
+            noise.append(gated(innovation, spread, sd, row.last.get(name), self.gate))
         if self.scheme in SERIAL:
             rng = self._rng(row) if self.scheme == "perturbed" else None
             for j, (_, value, _) in enumerate(measured, start=k):
@@ -159,15 +159,6 @@ class Enkf:
                 seen = min(seen, (self.gate * spread) ** 2)
             given = self.noise[name] ** 2
             self._learned[name] = float(np.clip(sd * sd + rate * (seen - sd * sd), given / 100.0, given * 100.0))
-
-    def _noise_of(self, innovation: float, spread: float, sd: float, last: tuple[float, float] | None) -> float:
-        """The noise variance a measurement is given: its own, or more when it is an outlier."""
-        far = abs(innovation) / spread
-        if not self.gate or far <= self.gate:
-            return sd * sd
-        if last and innovation * last[0] > 0 and abs(last[0]) > self.gate * last[1] / 2:
-            return sd * sd
-        return sd * sd + (far**2 / self.gate**2 - 1.0) * spread * spread
 
     def _take(
         self, joint: Floats, mean: Floats, j: int, value: float, noise: float, rng: np.random.Generator | None

@@ -14,7 +14,8 @@ from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import Belief, Floats, Frame
-from gemel.estimators.cycle import Cycle, Row, Taught
+from gemel.estimators import analysis
+from gemel.estimators.cycle import Cycle, Row, Taught, gated
 
 
 @declared
@@ -30,20 +31,30 @@ class Particle:
     - `noise`: `{output = standard deviation}` of the measurements; only these outputs teach.
     - `members`: how many.
     - `width`: how far copies spread, as a part of the width that is best for a Gaussian cloud.
-    - `least`: a row that would leave fewer than this part of the members alive counts for less, an outlier for little.
+    - `least`: where a row would leave fewer than this part of the members alive, the cloud is widened until the row
+      is no surprise and moved by a Kalman step instead: so one that has lost the plant finds it again.
+    - `gate`: a measurement further off than this many predicted standard deviations is an outlier, as in `enkf`.
     """
 
-    def __init__(self, noise: Mapping[str, float], members: int = 800, width: float = 0.5, least: float = 0.02) -> None:
+    def __init__(
+        self,
+        noise: Mapping[str, float],
+        members: int = 800,
+        width: float = 0.5,
+        least: float = 0.02,
+        gate: float = 5.0,
+    ) -> None:
         problems = [f"particle: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in noise.items() if sd <= 0]
         if not noise:
             problems.append("particle: noise names no output: nothing would teach the members")
         if members < 20:
             problems.append(f"particle: members {members} must be 20 or more")
-        if width <= 0 or not 0 < least < 1:
-            problems.append("particle: width must be above 0, least between 0 and 1")
+        if width <= 0 or gate < 0 or not 0 < least < 1:
+            problems.append("particle: width must be above 0, gate 0 or more, least between 0 and 1")
         if problems:
             raise ConfigError(problems, "noise = { oil = 0.3 } gives an output's standard deviation")
-        self.noise, self.members, self.width, self.least = dict(noise), members, width, least
+        self.noise, self.members, self.gate = dict(noise), members, gate
+        self.width, self.least = width, least
 
     def bind(self, setting: Setting) -> None:
         self._cycle = Cycle("particle", setting, self.noise, self.members, quiet=False)
@@ -53,13 +64,15 @@ class Particle:
 
     def _analyse(self, joint: Floats, row: Row) -> tuple[Floats, Taught]:
         observed = joint[-len(row.measured) :]
-        value, sd = np.array([[one.value, one.sd] for one in row.measured]).T
-        spread = np.sqrt(observed.var(axis=1, ddof=1) + sd * sd)
-        apart = value - observed.mean(axis=1)
-        names = [one.name for one in row.measured]
-        taught = {n: (float(d), float(s)) for n, d, s in zip(names, apart, spread, strict=True)}
+        mean, variance = observed.mean(axis=1).tolist(), observed.var(axis=1, ddof=1).tolist()
+        taught: dict[str, tuple[float, float]] = {}
+        noise = []
+        for (name, value, sd), expected, own in zip(row.measured, mean, variance, strict=True):
+            taught[name] = innovation, spread = value - expected, math.sqrt(own + sd * sd)
+            noise.append(gated(innovation, spread, sd, row.last.get(name), self.gate))
+        values = np.array([one.value for one in row.measured])
         rng = np.random.default_rng((self._cycle.seed, row.time % 2**63))
-        return resample(joint, observed, value, sd, rng, self.width, self.least), taught
+        return resample(joint[: -len(values)], observed, values, np.sqrt(noise), rng, self.width, self.least), taught
 
 
 def resample(
@@ -74,40 +87,28 @@ def resample(
     """Members [k, m] drawn again by how likely they make what was measured; arguments as in `analysis`.
 
     One systematic draw; of each member the first copy stays as it is, the others get a Gaussian kernel of `width` times
-    Silverman's rule and the cloud's covariance. When fewer than `least` of the members would count, all weights are
-    brought nearer to each other until that many do.
+    Silverman's rule and the cloud's covariance. When fewer than `least` of the members would count (by Kong's effective
+    number) the cloud is in the wrong place: it is widened as far as the innovation says, and moved by `analysis.etkf`.
     """
     heard = np.isfinite(value)
     if not heard.any():
         return members.copy()
     k, m = members.shape
-    miss = (value[heard, None] - observed[heard]) / sd[heard, None]
-    weight = _tempered(-0.5 * (miss * miss).sum(axis=0), least * m)
+    value, sd, observed = value[heard], sd[heard], observed[heard]
+    miss = (value[:, None] - observed) / sd[:, None]
+    fit = -0.5 * (miss * miss).sum(axis=0)
+    weight = np.exp(fit - fit.max())
+    weight /= weight.sum()
+    if weight @ weight * least * m > 1.0:
+        surprise, known = float(np.mean(miss.mean(axis=1) ** 2)) - 1.0, float(miss.var(axis=1, ddof=1).mean())
+        wider = math.sqrt(max(surprise / max(known, 1e-12), 1.0))
+        return analysis.etkf(analysis.inflate(members, wider), analysis.inflate(observed, wider), value, sd, rng)
     marks = (rng.random() + np.arange(m)) / m
     index = np.minimum(np.searchsorted(np.cumsum(weight), marks), m - 1)
-    mean = members @ weight
-    a = (members - mean[:, None]) * np.sqrt(weight)
-    copies = np.flatnonzero(np.diff(index, prepend=-1) == 0)
-    out = members[:, index]
+    a = (members - (members @ weight)[:, None]) * np.sqrt(weight)
     u, s, _ = np.linalg.svd(a, full_matrices=False)  # a root of the covariance, also where it is singular
     size = width * (4.0 / ((k + 2.0) * m)) ** (1.0 / (k + 4.0))
+    out = members[:, index]
+    copies = np.flatnonzero(np.diff(index, prepend=-1) == 0)
     out[:, copies] += size * (u * s) @ rng.standard_normal((len(s), len(copies)))
     return out
-
-
-def _tempered(log_weight: Floats, least: float) -> Floats:
-    """Weights [m] that sum to 1, flattened until as many as `least` of them count (Kong's effective number)."""
-
-    def weights(power: float) -> Floats:
-        w = np.exp(power * (log_weight - log_weight.max()))
-        return w / w.sum()
-
-    w = weights(1.0)
-    if w @ w * least <= 1.0:
-        return w
-    low, high = 0.0, 1.0
-    while high - low > 1e-3 * high:
-        middle = math.sqrt(low * high) if low else high / 10.0
-        w = weights(middle)
-        low, high = (middle, high) if w @ w * least <= 1.0 else (low, middle)
-    return weights(low)
