@@ -15,10 +15,10 @@ import pytest
 from gemel import Signal, Stage, Twin, attach
 from gemel.core.clock import Wall
 from gemel.core.errors import GemelError, InputError
-from gemel.core.values import Ack, Batch, Command, Decision
+from gemel.core.values import Ack, Batch, Command
 from gemel.forecasters.naive import Naive
-from gemel.loop.decide import Situation
 from gemel.stores.duckdb import Duckdb
+from serve.served import Wind
 
 MINUTE = 60 * 10**9
 
@@ -42,14 +42,6 @@ class Line:
     async def send(self, command: Command) -> Ack:
         self.sent.append(command)
         return Ack(command.id, "done", command.expires)
-
-
-class Wind:
-    """Always wants stage 2."""
-
-    def decide(self, situation: Situation) -> Decision:
-        later = situation.now + 3600 * 10**9
-        return Decision("", situation.now, (Command(f"fan-{situation.now}", "fan", 2.0, later),), reason="it is warm")
 
 
 def twin(folder: Path, line: Line) -> Twin:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from worlds import QUARTER, grid
 
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError
 from gemel.core.setting import Setting
-from gemel.core.values import BAD, GOOD, Belief, Floats, Frame, Signal, Signals
+from gemel.core.values import Belief, Floats, Frame, Signal, Signals
 from gemel.estimators.cycle import widen
 from gemel.estimators.enkf import SCHEMES, Enkf
 from gemel.loop.simulate import rollout
@@ -19,19 +20,12 @@ from gemel.simulators.thermal import Thermal
 from gemel.testing.estimator import check_estimator
 
 MINUTE = 60 * 10**9
-QUARTER = 15 * MINUTE
 
 
 def bound(enkf: Enkf, simulator: Any, every: int = QUARTER, seed: int = 1) -> Enkf:
     signals = Signals([Signal(n) for n in dict.fromkeys((*simulator.inputs, *simulator.outputs))])
     enkf.bind(Setting("t", "", signals, Virtual(), every, 96 * every, seed, Path(), simulator))
     return enkf
-
-
-def grid(values: Floats, names: Sequence[str], every: int = QUARTER, start: int = 10**18) -> Frame:
-    times = start + every * np.arange(1, len(values) + 1, dtype=np.int64)
-    codes = np.where(np.isfinite(values), GOOD, BAD).astype(np.uint8)
-    return Frame(times, values, codes, tuple(names))
 
 
 class Cart:

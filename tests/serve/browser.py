@@ -27,19 +27,9 @@ def chromium() -> Iterator[Any]:
 
     assert CHROMIUM, "CI has no Chromium"
     with sync_playwright() as driver:
-        held = _launched(driver)
+        held = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield held
         held.close()
-
-
-def _launched(driver: Any) -> Any:
-    """A browser that dies while it starts, as it may on a machine without a moment to spare, gets a second chance."""
-    from playwright.sync_api import Error
-
-    try:
-        return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-    except Error:
-        return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
 @pytest.fixture(scope="package")

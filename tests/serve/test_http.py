@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from served import Served, served
 
-from gemel.serve.shapes import framed
+from gemel.core.values import Frame
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,23 @@ def _until(true: Any, patience: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def framed(table: Any) -> Frame:
+    """The frame that a table of a history was made of."""
+    names = tuple(n for n in table.column_names[1:] if f"{n} quality" in table.column_names)
+    assert table.column_names[:1] == ["time"]
+    assert 2 * len(names) + 1 == table.num_columns
+    columns = [table.column(n).to_numpy() for n in names]
+    codes = [table.column(f"{n} quality").to_numpy() for n in names]
+    time = table.column("time").cast("int64").to_numpy()
+    shape = (len(time), len(names))
+    return Frame(
+        time,
+        np.stack(columns, axis=1).astype(np.float64) if names else np.zeros(shape),
+        np.stack(codes, axis=1).astype(np.uint8) if names else np.zeros(shape, np.uint8),
+        names,
+    )
 
 
 def test_a_twin_says_what_it_is(api: httpx.Client) -> None:

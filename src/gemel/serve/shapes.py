@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from gemel.core.errors import InputError
 from gemel.core.values import Belief, Codes, Floats, Forecast, Frame, Times
 
 DIGITS = 6
@@ -87,23 +86,6 @@ def table(frame: Frame) -> Any:
     for i, name in enumerate(frame.signals):
         found = found.append_column(f"{name} quality", pa.array(frame.quality[:, i]))
     return found
-
-
-def framed(table: Any) -> Frame:
-    """The frame that such a table was made of."""
-    names = tuple(n for n in table.column_names[1:] if f"{n} quality" in table.column_names)
-    if table.column_names[:1] != ["time"] or 2 * len(names) + 1 != table.num_columns:
-        raise InputError(f"this is no table of a history: {', '.join(table.column_names)}")
-    columns = [table.column(n).to_numpy() for n in names]
-    codes = [table.column(f"{n} quality").to_numpy() for n in names]
-    time = table.column("time").cast("int64").to_numpy()
-    shape = (len(time), len(names))
-    return Frame(
-        time,
-        np.stack(columns, axis=1).astype(np.float64) if names else np.zeros(shape),
-        np.stack(codes, axis=1).astype(np.uint8) if names else np.zeros(shape, np.uint8),
-        names,
-    )
 
 
 def arrow(frame: Frame) -> bytes:

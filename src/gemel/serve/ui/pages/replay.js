@@ -8,6 +8,7 @@ import { duration, moment, ms, ns, number, span, unit, whole } from "../lib/form
 import { address, instant, iso, local, outline, rollup, unlocal } from "../lib/past.js";
 import { place } from "../lib/scale.js";
 import { said, t } from "../lib/words.js";
+import { taken } from "../panels/commands.js";
 import { checks, worth } from "../panels/decision.js";
 import { finding } from "../panels/findings.js";
 
@@ -188,11 +189,9 @@ class Replay {
   _decided(decision, commands) {
     if (!decision) return h("p", { class: "empty" }, t("No decision was recorded before then."));
     const wanted = ({ signal, value }, sign) => `${signal} ${sign} ${number(value)} ${this._signal(signal)?.unit ?? ""}`.trim();
-    const acks = commands.map(({ command, ack }) => {
-      const good = ack && ["done", "accepted"].includes(ack.state);
-      return h("div", { class: "check" }, h("span", { class: good ? "good" : "warn", "aria-hidden": "true" }, good ? "✓" : "…"),
-        h("span", { "data-ack": ack?.state ?? "" }, `${wanted(command, "=")}: ${t(ack?.state ?? "no answer yet")} ${ack ? moment(ms(ack.time)) : ""} ${said(ack?.text ?? "")}`));
-    });
+    const acks = commands.map(({ command, ack }) =>
+      h("div", { class: "check" }, h("span", { class: taken(ack) ? "good" : "warn", "aria-hidden": "true" }, taken(ack) ? "✓" : "…"),
+        h("span", { "data-ack": ack?.state ?? "" }, `${wanted(command, "=")}: ${t(ack?.state ?? "no answer yet")} ${ack ? moment(ms(ack.time)) : ""} ${said(ack?.text ?? "")}`)));
     return [
       h("h3", {}, decision.commands.length ? decision.commands.map((c) => wanted(c, "→")).join(", ") : t("Nothing is changed")),
       h("p", { class: "muted" }, said(decision.reason)), worth(decision.expected), h("div", { class: "stack", style: { gap: "3px", margin: "8px 0" } }, checks(decision), acks),

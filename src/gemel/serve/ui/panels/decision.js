@@ -4,6 +4,7 @@ import { of, post } from "../lib/api.js";
 import { fill, h, toast } from "../lib/dom.js";
 import { moment, ms, number, percent, span } from "../lib/format.js";
 import { said, t } from "../lib/words.js";
+import { taken } from "./commands.js";
 
 const STATUS = {
   proposed: "waits for approval", approved: "approved", sent: "sent", rejected: "rejected", observed: "observed only", expired: "expired",
@@ -76,7 +77,7 @@ export function checks(d) {
 function acked(live, d) {
   const acks = live.commands.filter((c) => d.commands.some((mine) => mine.id === c.command.id));
   return acks.map(({ command, ack }) => h("div", { class: "check" },
-    h("span", { class: ack && ["done", "accepted"].includes(ack.state) ? "good" : "warn", "aria-hidden": "true" }, ack && ["done", "accepted"].includes(ack.state) ? "✓" : "…"),
+    h("span", { class: taken(ack) ? "good" : "warn", "aria-hidden": "true" }, taken(ack) ? "✓" : "…"),
     h("span", { "data-ack": ack?.state ?? "" }, `${command.signal} = ${number(command.value)}: ${t(ack?.state ?? "no answer yet")} ${said(ack?.text ?? "")}`)));
 }
 
