@@ -41,8 +41,9 @@ def test_everything_a_twin_does_is_told(shed: Served) -> None:
         hello = json.loads(stream.recv())
         assert (hello["topic"], hello["signals"], hello["gap"]) == ("hello", ["air", "fan"], False)
         shed.line.say(1.0, 2.0, 7.0)
-        values = _next(stream, "values")["body"]
-        assert (values["signal"][-1], values["value"][-1], values["quality"][-1]) == (0, 7.0, 0)
+        while (values := _next(stream, "values")["body"])["value"][-1] != 7.0:
+            pass  # what the plant had said before may still be on its way
+        assert (values["signal"][-1], values["quality"][-1]) == (0, 0)
         assert _next(stream, "findings")["body"]["name"] == "too warm"
         shed.line.say(1.0)
         assert _next(stream, "findings")["body"]["open"] is False
