@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -410,6 +413,33 @@ def test_compiled_equations_give_the_numbers_of_numpy() -> None:
         )
         one, other = fast.step(memory, u[0], 300.0)[1], plain.step(memory, u[0], 300.0)[1]
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_a_compiled_kernel_is_there_at_the_next_start(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    (tmp_path / "plant.py").write_text(
+        "class Plant:\n    states, outputs = {'a': 1.0}, ('a',)\n    parameters = {'k': {'mean': 0.1}}\n"
+        "    def derivative(self, t, x, u, p):\n        return -p * x\n"
+    )
+    program = (
+        "from gemel.simulators.ode.simulator import Ode; import numba, numpy as np\n"
+        f"s = Ode(r'{tmp_path / 'plant.py'}:Plant')\n"
+        "y = s.run(s.init(None, 1, 3), np.zeros((2, 0, 3)), 1.0)[1][-1, 0, 0]\n"
+        "from gemel.simulators.ode.kernel import _advance, source\n"
+        "print(s.kernel, y, sum(_advance(source(s._e)[0]).stats.cache_hits.values()))"
+    )
+
+    def started(home: str) -> list[str]:
+        environment = {**os.environ, "XDG_CACHE_HOME": home}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    first, second = started(str(tmp_path / "cache")), started(str(tmp_path / "cache"))
+    assert [*first[:2], *second[:2]] == [*2 * ["compiled", first[1]]]
+    assert float(first[1]) == pytest.approx(math.exp(-0.2))
+    assert (first[2], second[2]) == ("0", "1")
+    assert started(str(tmp_path / "plant.py"))[0] == "compiled"  # nowhere to keep it
 
 
 class Branches:

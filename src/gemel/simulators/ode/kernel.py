@@ -10,8 +10,14 @@ Legend: w the buffer, a row a quantity and `WIDTH` columns; x states, u inputs, 
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import os
+import sys
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,11 +46,18 @@ class Kernel:
     ) -> tuple[Floats, Floats] | None:
         """The last states [k, m], and the outputs [t, y, m] where `shown`, under inputs u [t, u, m] of `dt` seconds
         each, in `steps` steps; None when a number is not finite or too large, for NumPy to find out where."""
-        x, p = np.array(x, np.float64), np.ascontiguousarray(p)
+        x, u, p = np.array(x, np.float64, order="C"), _read(u), _read(p)
         out = np.empty((len(u) if shown else 0, self._outputs, x.shape[1]))
         w = np.empty(self._rows * WIDTH)
-        fine = self._advance(start, x, np.ascontiguousarray(u), p, dt, steps, self._low, self._high, out, w)
+        fine = self._advance(start, x, u, p, dt, steps, self._low, self._high, out, w)
         return (x, out) if fine and bool((np.abs(x) < HUGE).all()) else None
+
+
+def _read(values: Floats) -> Floats:
+    """As one kind of array, contiguous and read-only: numba compiles anew for each kind it meets."""
+    values = np.ascontiguousarray(values).view()
+    values.flags.writeable = False
+    return values
 
 
 def compiled(equations: Equations, low: Floats, high: Floats) -> Kernel | str:
@@ -66,9 +79,32 @@ def _advance(text: str) -> Any:
     """The compiled function of a kernel's text; the same equations in many twins are compiled once."""
     from gemel.simulators.ode.vector import functions
 
-    space = functions()
-    exec(compile(text, "<equations>", "exec"), space)
-    return space["advance"]
+    module = _kept(text)
+    vars(module).update(functions(keep=module.__file__ is not None))
+    exec(compile(text, module.__file__ or "<equations>", "exec"), vars(module))
+    return module.advance
+
+
+def _kept(text: str) -> ModuleType:
+    """The module of a kernel's text. Where the text can be written to a file, numba keeps what it compiles beside it,
+    and finds it there at the next start; that takes a module that can be imported by its name."""
+    from gemel.simulators.ode import vector
+
+    key = hashlib.sha256(f"{vector.VERSION}\n{inspect.getsource(vector)}\n{text}".encode()).hexdigest()[:16]
+    module = ModuleType(f"gemel_kernel_{key}")
+    module.__file__ = None
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gemel" / f"{module.__name__}.py"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():  # numba knows a file by its time
+            path.write_text(text, encoding="utf-8")
+    except OSError:
+        return module
+    if not os.access(path.parent, os.W_OK):
+        return module
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    return module
 
 
 def source(equations: Equations) -> tuple[str, int]:

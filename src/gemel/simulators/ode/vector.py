@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+VERSION = numba.__version__
+
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _power_of_two(context: Any, shifted: Any) -> Any:
@@ -57,8 +59,8 @@ def _tanh(x: float) -> float:
     return (e - 1.0) / (e + 1.0)
 
 
-def functions() -> dict[str, Any]:
-    """The names that a kernel's text uses."""
+def functions(keep: bool) -> dict[str, Any]:
+    """The names that a kernel's text uses; `keep` what is compiled for the next start."""
     plain = ("log", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "atan", "asin", "acos", "floor", "ceil")
-    fast = numba.njit(fastmath={"contract"}, error_model="numpy", nogil=True)
+    fast = numba.njit(fastmath={"contract"}, error_model="numpy", nogil=True, cache=keep)
     return {**{n: getattr(math, n) for n in plain}, "exp": _exp, "tanh": _tanh, "abs": abs, "pow": pow, "njit": fast}
