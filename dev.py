@@ -1,7 +1,8 @@
 """One tool for this repository, standard library only:
 
     python3 dev.py demo             set up, then show a living twin (what follows goes to `gemel demo`)
-    python3 dev.py test             everything CI runs
+    python3 dev.py test             format, lint, types, floors, docs and tests, in two minutes; with --all (or CI
+                                    set) also those that take seconds each: browsers, kills, long runs
     python3 dev.py check            the same without the tests that start servers
     python3 dev.py bench NAME       run bench/NAME.py (what follows goes to it, such as --json)
     python3 dev.py docs             write the reference of parts, check links, run the examples of README.md and docs/
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         return run([str(SCRIPTS / "gemel"), "demo", *rest])
     if verb == "bench":
         return run([str(PYTHON), "-m", f"bench.{rest[0]}", *rest[1:]])
-    return check(verb)
+    return check(verb, every="--all" in rest or bool(os.environ.get("CI")))
 
 
 # -- set-up ---------------------------------------------------------------------------------------------------------
@@ -131,17 +132,18 @@ def _hash() -> str:
 # -- check ----------------------------------------------------------------------------------------------------------
 
 
-def check(verb: str) -> int:
+def check(verb: str, every: bool) -> int:
     """One line a step with its seconds; the output of a step that fails; at the end what failed, and the counts."""
     pytest = [str(PYTHON), "-m", "pytest"]
     others = [*pytest, "tests", f"--ignore={FLOORS}", f"--ignore={DOCS}"]
+    left_out = " and ".join(["not slow"] * (not every) + ["not server"] * (verb == "check"))
     steps: list[tuple[str, list[str]]] = [
         ("format", [str(SCRIPTS / "ruff"), "format", "--check", "."]),
         ("lint", [str(SCRIPTS / "ruff"), "check", "."]),
         ("types", [str(PYTHON), "-m", "mypy"]),
         ("floors", [*pytest, FLOORS]),
         ("docs", [*pytest, DOCS]),
-        ("tests", others if verb == "test" else [*others, "-m", "not server"]),
+        ("tests", [*others, *(["-m", left_out] if left_out else [])]),
     ]
     if verb == "docs":
         written = subprocess.run([str(PYTHON), "docs/parts.py"], cwd=ROOT, capture_output=True, check=False)
@@ -167,6 +169,8 @@ def check(verb: str) -> int:
         print(f"error: failed: {', '.join(broken)}")
         print(f"hint: what is wrong stands above; `{SCRIPTS.relative_to(ROOT)}/ruff format .` mends the format")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    if not every and verb == "test":
+        print("slow tests were left out; all of them, as CI does: python3 dev.py test --all")
     return 1 if broken else 0
 
 

@@ -50,6 +50,7 @@ def said(*words: str) -> dict[str, object]:
     return json.loads(result.output)
 
 
+@pytest.mark.slow
 @needs_weights
 def test_from_a_history_to_a_head_and_back(tmp_path: Path) -> None:
     path = written(tmp_path, TWIN + 'forecaster = { kind = "foundation", way = "fast" }', 2300)

@@ -502,6 +502,7 @@ def test_a_dead_line_keeps_nobody_waiting_and_forgets_nothing(store: Memory, ear
     ]  # it came and went meanwhile, and people still hear of it
 
 
+@pytest.mark.slow
 def test_a_flood_is_one_message(store: Memory, ear: Ear) -> None:
     with twin(store, Nose({}), Plant(1, {})) as shed:
         shed.open()

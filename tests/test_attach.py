@@ -81,6 +81,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Twin, Line]]:
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_questions_are_answered_by_the_running_twin(running: tuple[Twin, Line]):
     other, _ = running
     assert other.status()["running"] is True
@@ -100,6 +101,7 @@ def test_a_proposal_is_approved_from_outside_and_sent_once(running: tuple[Twin, 
         other.approve(proposed.id)
 
 
+@pytest.mark.slow
 def test_a_proposal_is_rejected(running: tuple[Twin, Line]):
     other, line = running
     id = other.decisions()[-1].id

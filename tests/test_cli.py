@@ -49,6 +49,7 @@ def gemel(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *
     return int(ended.value.code or 0), out, err
 
 
+@pytest.mark.slow
 def test_run_then_ask(shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     code, out, _ = gemel(capsys, monkeypatch, "run", "shed.toml", "--json")
     found = json.loads(out)
@@ -75,6 +76,7 @@ def test_run_then_ask(shed: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert "nothing to mend" in out
 
 
+@pytest.mark.slow
 def test_run_prints_its_report_and_what_to_do_next(
     shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -98,6 +100,7 @@ os._exit(9)
 """
 
 
+@pytest.mark.slow
 def test_fresh_sets_aside_what_a_killed_twin_had_acknowledged(
     shed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -199,6 +199,7 @@ def columns(rows: int = 400) -> dict[str, pa.Array]:
     }
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_twin_that_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +281,7 @@ labels = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size
 cells = st.lists(st.floats(allow_nan=True, allow_infinity=False, width=32), max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(labels, cells, st.dictionaries(labels, st.integers(1, 50), max_size=3)), min_size=1, max_size=5)

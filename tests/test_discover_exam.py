@@ -105,6 +105,7 @@ def marked(answers: dict[str, tuple[str, str]], found: list[Proposal]) -> tuple[
     return units / len(found), roles / len(found), wrong
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POOL.is_file(), reason="GEMEL_DATA is not set, or has no pool")
 @pytest.mark.parametrize("source", EXAM | SILENT)
 def test_units_and_roles_of_sets_the_rules_have_not_seen(source: str, tmp_path: Path) -> None:

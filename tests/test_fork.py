@@ -139,6 +139,7 @@ def test_two_hundred_forks_of_a_day_take_less_than_a_second(twin: Twin) -> None:
     assert len({float(r.outputs[-1, 0, 0]) for r in runs}) > 10
 
 
+@pytest.mark.slow
 def test_a_past_fork_equals_a_fresh_replay_to_that_instant(
     twin: Twin, then: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

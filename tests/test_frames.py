@@ -132,6 +132,7 @@ def test_the_values_of_one_step_are_averaged() -> None:
     assert answer["ds"].diff().dropna().eq(pd.Timedelta("1h")).all()
 
 
+@pytest.mark.slow
 def test_thousands_of_series_take_seconds() -> None:
     stamps = np.tile(np.arange(40), 4000)
     table = pl.DataFrame({"unique_id": np.repeat(np.arange(4000), 40), "ds": stamps, "y": stamps % 7.0})
@@ -234,6 +235,7 @@ def test_values_as_tables() -> None:
     assert isinstance(to_frame(frame), pl.DataFrame)  # both are imported here: polars comes first
 
 
+@pytest.mark.slow
 def test_neither_pandas_nor_polars_is_needed() -> None:
     code = (
         "import sys\n"

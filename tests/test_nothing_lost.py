@@ -22,6 +22,7 @@ forecaster = { kind = "naive", every = "24h", context = "2d" }
 """
 
 
+@pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.usefixtures("mosquitto_installed")
 def test_nothing_is_lost_when_the_twin_is_killed(tmp_path: Path):

@@ -111,6 +111,7 @@ def test_the_plan_of_the_demo_is_good_and_shows_all_its_signals() -> None:
     assert "#" not in "".join(part.split(")")[0] for part in text.split("stroke:")[1:] if "var(" not in part)
 
 
+@pytest.mark.slow
 def test_it_is_served_as_it_is_drawn_now(tmp_path: Path) -> None:
     with served(tmp_path) as here, here.client() as client:
         assert client.get("/v1/twins/shed").json()["plan"] is False

@@ -22,6 +22,7 @@ DAY = 24 * beside.HOUR
 LAST = f"{beside.DAYS - beside.LEARNING}d"
 
 
+@pytest.mark.slow
 def test_the_saving_agrees_with_the_truth() -> None:
     """The emulator is run twice from the start of every window: with its own controller, and with the twin's plan."""
     with beside.opened() as twin:

@@ -100,6 +100,7 @@ def test_a_long_file_is_one_topic_a_name(tmp_path: Path, mosquitto: Any) -> None
     assert [(t, json.loads(p)["value"]) for t, p in listener.close(2)] == [("long/7", 1.0), ("long/b", 2.0)]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_broker_restarts(tmp_path: Path, mosquitto: Any) -> None:
     file, values = rows_of(tmp_path, 20_000)
     listener = Listener(mosquitto.port, "plant/row")

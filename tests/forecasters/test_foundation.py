@@ -91,6 +91,7 @@ def test_a_sine_is_foreseen(way: str, steps: int) -> None:
     assert np.abs(naive(whole[:1304], 96)[:, 4] - whole[1304:]).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_band_of_a_random_walk_widens_as_it_should() -> None:
     y = np.stack([walk(1024, seed) for seed in range(40)], axis=1)
     fan = Foundation().forecast(frame(*y.T), 96).values
@@ -147,6 +148,7 @@ def test_a_series_upside_down_has_the_answer_upside_down() -> None:
         assert np.allclose(said(-y), -said(y)[:, ::-1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_signal_is_answered_on_its_own() -> None:
     y = np.stack([walk(700, seed) for seed in range(200)], axis=1)  # four chunks
     y[:300, 1], y[:660, 2], y[-100:, 3], y[:, 4], y[:, 5] = np.nan, np.nan, np.nan, np.nan, 7.0

@@ -144,6 +144,7 @@ def test_a_command_outside_its_limits_is_refused_and_replaced_by_the_safe_value(
     assert decision.commands[0].value == 1
 
 
+@pytest.mark.slow
 def test_a_forecaster_that_hangs_is_answered_for_by_its_neighbour(rows: Path):
     stage = Stage(Hangs(), every=120 * HOUR, context=duration("2d"), budget=0.5, neighbour=Naive())
     plant = twin(rows, forecaster=stage, policy=Stage(Bold(), every=120 * HOUR))

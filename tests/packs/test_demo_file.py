@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gemel.config import dump, load
 from gemel.core.units import duration, instant
 from gemel.core.values import Decision, Finding
@@ -29,6 +31,7 @@ def test_the_file_loads_and_is_written_back() -> None:
     assert dump(load(dump(twin))) == dump(twin)
 
 
+@pytest.mark.slow
 def test_both_faults_are_found_and_change_the_decision() -> None:
     text = rehearsal(history="8d", fan_fails="56h", sensor_drifts="59h")  # after the two days a detector warms up
     twin = load(text)
@@ -62,6 +65,7 @@ def limit(decision: Decision) -> float:
     return next(c.value for c in decision.commands if c.signal == "load_limit")
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_write_identical_stores(tmp_path: Path) -> None:
     digests = []
     for name in ("first", "second"):

@@ -133,6 +133,7 @@ def test_who_is_denied_in_a_browser_is_named_and_a_long_path_is_cut(
     assert len(two.audit.read_text().splitlines()[-1]) < 1000
 
 
+@pytest.mark.slow
 def test_guessing_keys_costs_a_wait(tmp_path: Path, keys: Keys) -> None:
     with served(tmp_path, keys) as held:
         seen = [

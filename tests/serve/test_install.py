@@ -112,6 +112,7 @@ def test_a_package_as_shipped_holds_no_secret() -> None:
     assert [p.name for p in texts if SECRET.search(p.read_bytes()) or assigned.search(p.read_bytes())] == []
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_no_key_is_written_down(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any) -> None:
     """After log-ins, failures and use, also where somebody puts a key in the wrong place."""

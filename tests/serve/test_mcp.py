@@ -279,6 +279,7 @@ async def stdio(place: Served, *options: str, word: Any = None) -> AsyncIterator
         yield one
 
 
+@pytest.mark.slow
 def test_the_same_story_on_stdin_and_stdout(place: Served) -> None:
     async def run() -> None:
         yes = ElicitResult(action="accept", content={"yes": True})
@@ -294,6 +295,7 @@ def test_the_same_story_on_stdin_and_stdout(place: Served) -> None:
     assert lines == 6
 
 
+@pytest.mark.slow
 def test_a_twin_that_does_not_run_answers_and_stays_free(tmp_path: Path) -> None:
     with served(tmp_path, names=["tx"], make=cooler, line=Plant) as held, held.client() as api:
         settled(api)

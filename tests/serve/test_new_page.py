@@ -239,6 +239,7 @@ def test_a_server_may_begin_with_no_twin(tmp_path: Path) -> None:
         assert client.get("/v1/twins/boiler/signals").status_code == 200
 
 
+@pytest.mark.slow
 def test_gemel_serve_without_a_file(tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     words = [sys.executable, "-m", "gemel.cli", "serve", "--port", "0", "--json"]

@@ -38,6 +38,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.slow
 def test_a_history_at_the_width_of_a_screen(api: httpx.Client) -> None:
     (oil,) = api.get("rollup?signals=oil&points=100").json()["series"]
     assert len(oil["time"]) == 101

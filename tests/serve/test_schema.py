@@ -34,6 +34,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield schemathesis.openapi.from_url(f"{held.url}/v1/openapi.json")
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_every_answer_is_described(api: Any) -> None:
     trouble: dict[str, str] = {}

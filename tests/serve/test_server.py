@@ -73,6 +73,7 @@ def gemel(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 Gemel = Callable[..., Said]
 
 
+@pytest.mark.slow
 def test_serve_answers_until_it_is_told_to_stop(files: list[Path], gemel: Gemel) -> None:
     folder = files[0].parent
     made = json.loads(gemel("key", "new", "ann", "--scopes", "read,propose,admin", "--json").out)

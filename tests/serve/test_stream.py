@@ -62,6 +62,7 @@ def test_everything_a_twin_does_is_told(shed: Served) -> None:
             assert _next(stream, "acks")["body"]["state"] == "done"
 
 
+@pytest.mark.slow
 def test_sequence_numbers_run_on_and_since_takes_them_up(shed: Served) -> None:
     with connect(shed.stream()) as stream:
         stream.recv()

@@ -15,7 +15,7 @@ import pytest
 
 from serve.browser import tab
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(240)]
 
 PAGES = {
     "overview": "/",

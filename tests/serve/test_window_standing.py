@@ -17,7 +17,7 @@ from gemel.core.values import Batch
 from serve.browser import tab
 from serve.served import Line, Served, served
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(240)]
 TWIN = "/twins/transformer"
 
 

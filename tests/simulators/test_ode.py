@@ -401,6 +401,7 @@ def still(equations: Any) -> dict[str, Any]:
     return {"water": {"noise": 0.0}, "loss": {"memory": "never"}} if equations is Tank else {}
 
 
+@pytest.mark.slow
 def test_compiled_equations_give_the_numbers_of_numpy() -> None:
     pytest.importorskip("numba")
     for equations in (Everything, Tank):

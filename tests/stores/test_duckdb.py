@@ -48,6 +48,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """Ten rounds. After each the file holds all that was acknowledged, and of the append under way all or nothing."""
     path, start = tmp_path / "twin.gemel", 0

@@ -25,6 +25,7 @@ def _duckdb(folder: Path, recent: int) -> Callable[[], Kept]:
     return lambda: Duckdb(str(folder / f"{next(number)}.gemel"), recent=recent)
 
 
+@pytest.mark.slow
 def test_memory() -> None:
     check_store(Memory, rounds=30)
 
