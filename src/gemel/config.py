@@ -45,7 +45,7 @@ _NEEDED: dict[str, tuple[Any, str]] = {
     "Mapping": (Mapping, "a table"),
 }
 # kind -> a key that names a file which the part's constructor reads: a relative one starts beside the twin file
-BESIDE = {"ode": "equations"}
+BESIDE = {"ode": "equations", "fmu": "path"}
 STAGE_KEYS = ("every", "step", "context", "budget", "neighbour", "view", "report")
 
 

@@ -19,9 +19,10 @@ from gemel.core.errors import ConfigError, Conflict, GemelError, nearest
 from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
-from gemel.desk import Desk, people
+from gemel.desk import Desk, calibration, people
 from gemel.desk.bell import ringing
 from gemel.desk.fork import Fork, forked
+from gemel.desk.reopen import reopening
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
 from gemel.loop.stages import Stages
@@ -153,6 +154,7 @@ class Twin:
         origin = self._ask("origin", at=at)
         if self._desk is None:  # it was asked of another process, so nobody has told ours yet
             _bind(self.simulator, self.setting())
+            calibration.ready(self.simulator, self.artifacts)
         return forked(self, origin, members, partial(self._ask, "history"))
 
     def forecasts(self) -> list[Forecast]:
@@ -232,6 +234,8 @@ class Twin:
     acknowledge, shelve, resolve, reopen = people.acknowledge, people.shelve, people.resolve, people.reopen
     maintain, maintenance, end_maintenance = people.maintain, people.maintenance, people.end_maintenance
     hands, take, put, release = people.hands, people.take, people.put, people.release
+    calibrate, calibrations = calibration.calibrated, calibration.calibrations
+    use_calibration = calibration.use_calibration
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class Twin:
         desk = self.desk
         try:
             self.loop = desk.loop = Loop(self.setting(), self.connectors, self.stages(), self.mode, watch)
-            async with attach.serve(self.socket, desk.attached), ringing(desk, self.notifiers):
+            async with attach.serve(self.socket, desk.attached), ringing(desk, self.notifiers), reopening(desk):
                 await self.loop.run(None if until is None else instant(until))
         finally:
             self.loop = desk.loop = None
@@ -288,7 +292,7 @@ class Twin:
         """What its parts may know of this twin."""
         return Setting(
             self.name, "", self.signals, self.clock, duration(self.every), duration(self.horizon), self.seed,
-            self.folder, self.simulator,
+            self.folder, self.simulator, self.artifacts,
         )  # fmt: skip
 
     def stages(self) -> Stages:
@@ -299,11 +303,12 @@ class Twin:
         for stage in (self.estimator, self.forecaster, self.policy):
             if stage:
                 _bind(stage.part, setting)
+        calibration.ready(self.simulator, self.artifacts)
         for name, connector in self.connectors.items():
             _bind(connector, Setting(**{**_fields(setting), "connector": name}))
-        return Stages(
-            setting, self.store, self.transforms, self.estimator, self.forecaster, self.detectors, self.policy
-        )
+        estimator = calibration.primed(self.estimator, setting)
+        detectors = calibration.guarded(self.detectors, setting)
+        return Stages(setting, self.store, self.transforms, estimator, self.forecaster, detectors, self.policy)
 
     def _step(self) -> int:
         return (self.forecaster and self.forecaster.step) or duration(self.every)

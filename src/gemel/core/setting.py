@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from gemel.core.artifact import Shelf
 from gemel.core.clock import Clock
 from gemel.core.values import Signals
 
@@ -24,6 +25,7 @@ class Setting:
     seed: int
     folder: Path  # of the twin file: relative paths start here
     simulator: Any = None  # a `Simulator`, where the twin has one
+    shelf: Shelf | None = None  # what was fitted to the twin
 
 
 @runtime_checkable

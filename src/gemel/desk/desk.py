@@ -19,6 +19,7 @@ from gemel.core.units import duration, instant, instant_id
 from gemel.core.values import LEVELS, Ack, Asset, Belief, Command, Decision, Finding, Forecast, Frame, Signals
 from gemel.desk import replay, rollup
 from gemel.desk.alarms import Alarms
+from gemel.desk.calibration import Calibrations
 from gemel.desk.estimates import estimates
 from gemel.desk.fork import answered, forked
 from gemel.desk.hands import Hands
@@ -52,15 +53,16 @@ class Owner(Protocol):
 PAST = ("rollup", "extent", "at", "moments", "standing", "shadow")
 READS = (
     "history", "latest", "estimates", "forecasts", "findings", "maintenance", "decisions", "commands", "hands",
-    "journal", "status", *PAST,
+    "journal", "status", "calibrations", *PAST,
 )  # fmt: skip
 """What only reads the store and the state, and so need not wait for the turn that is being taken."""
 ALARMS = ("acknowledge", "shelve", "resolve", "reopen", "maintain", "end_maintenance")
 """What people say about findings; nor does this wait for the turn."""
 HANDS = ("take", "put", "release")
-OPEN = (*READS, *ALARMS, *HANDS, "forecast", "whatif", "origin", "fork", "decide", "propose", "approve", "reject")
+ASKED = ("forecast", "whatif", "origin", "fork", "decide", "propose", "approve", "reject", "use_calibration")
+OPEN = (*READS, *ALARMS, *HANDS, *ASKED)
 """What may be asked from outside."""
-CHANGES = ("propose", "approve", "reject", *ALARMS, *HANDS)
+CHANGES = ("propose", "approve", "reject", "use_calibration", *ALARMS, *HANDS)
 """What changes something, and is somebody's to answer for."""
 KINDS = ("belief", "forecast", "finding", "decision", "ack", "event", "action")
 """What a journal is read for."""
@@ -86,6 +88,8 @@ class Desk:
         self.maintenance = alarms.maintenance
         hands = Hands(self)
         self.hands, self.take, self.put, self.release = hands.hands, hands.take, hands.put, hands.release
+        calibration = Calibrations(self)
+        self.calibrations, self.use_calibration = calibration.calibrations, calibration.use_calibration
         self._standing: tuple[Any, dict[str, Any]] = (None, {})
         self._bringing, self._busy = Lock(), asyncio.Lock()
         self._threads = ThreadPoolExecutor(READERS, "desk")  # its own: readers never keep a turn waiting for a thread

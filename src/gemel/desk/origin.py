@@ -73,6 +73,8 @@ def _belief(twin: Any, stages: Stages, when: int) -> Belief:
         found = twin.store.read("belief", None, None, None)
         hint = f"the first is of {stamp(found[0].time)}" if found else "it needs an estimator and telemetry"
         raise InputError(f"twin '{twin.name}' had no belief yet at {stamp(when)}", hint)
+    if held.time % stages.setting.every == 1:  # its parameters were drawn again right after that turn
+        held = replace(held, time=held.time - 1)
     turn, stage = when // stages.setting.every * stages.setting.every, stages.estimator
     if stage is None or turn <= held.time:
         return held

@@ -1,6 +1,6 @@
 """Ensemble smoother with multiple data assimilation: states and parameters from a whole history at once.
 
-Legend: k states and parameters, m members, p measurements.
+Legend: w coordinates as in `posterior` [r, m]; k states and parameters, m members, p measurements.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from gemel.core.errors import InputError
 from gemel.core.values import Belief, Bools, Floats, Frame
 from gemel.estimators import analysis
 from gemel.estimators.history import History, Priors
+from gemel.estimators.importance import Sample, linearised, sample
+from gemel.estimators.posterior import Posterior
 from gemel.loop.simulate import Assignable
 
 _PASSES = 30
 """No more than this; four to eight are usual."""
+_LEADS = 6
+"""From a guess to the posterior: no more steps than this, or it is no good."""
 
 
 def esmda(
@@ -28,6 +32,7 @@ def esmda(
     *,
     members: int = 100,
     seed: int = 0,
+    start: Belief | None = None,
 ) -> Belief:
     """What the simulator's states and parameters are at the end of `frame`, all of it taken into account.
 
@@ -38,23 +43,62 @@ def esmda(
     in a linear Gaussian case the result is exact for the prior's draws; its rotations keep an ensemble that has passed
     it many times from growing outliers. A member that the simulator cannot run takes the place of another one.
 
+    Where the simulator is not linear that is nearly the posterior. Importance sampling around it makes the rest, where
+    there are few enough states and parameters for that (see `importance`); otherwise the ensemble stays as it is.
+
     `noise`: `{output = standard deviation}` of what is measured, and of what the simulator does not describe; `priors`:
-    `{name: (mean, sd)}` where they differ from the simulator's own.
+    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a guess at states and parameters at the
+    frame's start, such as a network's (`amortised`): it says where to look and nothing else, so the posterior is the
+    same, sooner; where it does not lead there it is left aside.
     """
     if members < 3:
         raise InputError("esmda: members must be 3 or more")
-    history = History(simulator, frame, noise, seed)
-    free = history.prior(members, priors)
+    posterior = Posterior(History(simulator, frame, noise, seed), priors)
     rng = np.random.default_rng((seed, 1))
+    if start is not None and (found := started(posterior, start, members, rng)):
+        return posterior.belief(found.states)
+    cloud = smoothed(posterior, members, rng)
+    found = sample(posterior, cloud, members, rng) if len(cloud) <= members / 5 else None
+    return posterior.belief(found.states if found else posterior.run(cloud)[1])
+
+
+def started(posterior: Posterior, start: Belief, members: int, rng: np.random.Generator) -> Sample | None:
+    """`members` draws of the posterior from a guess; None if it does not lead there soon.
+
+    A few members of the guess are moved to where the posterior would be if the simulator were linear about them, again
+    and again until it nearly is; then a sample is drawn and weighed."""
+    history = posterior.history
+    names = list(history.simulator.states)
+    if set(start.names) != set(names):
+        raise InputError("start must hold the states of the simulator", f"these are {', '.join(names)}")
+    r = len(posterior.coordinates)
+    few = min(max(32, 4 * r), start.members.shape[1])
+    if few < r + 2:
+        return None
+    states = np.array([start.row(n)[:few] for n in names])
+    w = posterior.coordinates.forward(history.scale.forward(states))
+    for _ in range(_LEADS):
+        observed = posterior.run(w)[0]
+        if np.isfinite(observed).all(axis=0).sum() < r + 2:
+            return None
+        w, missed = linearised(posterior, w, observed, few, rng)
+        if missed < r:
+            break
+    return sample(posterior, w, members, rng, rounds=2)
+
+
+def smoothed(posterior: Posterior, members: int, rng: np.random.Generator) -> Floats:
+    """The ensemble smoother alone: from draws of the prior to a cloud [r, m] about the posterior."""
+    w, history = posterior.prior(members), posterior.history
     left = 1.0  # of what the measurements say
     for passes in range(_PASSES):
-        observed = _repaired(free, history.run(free)[0], rng)
+        observed = _repaired(w, posterior.run(w)[0], rng)
         part = left if passes == _PASSES - 1 else min(_part(observed, history.value, history.sd), left)
-        free = analysis.etkf(free, observed, history.value, history.sd / math.sqrt(part), rng)
+        w = analysis.etkf(w, observed, history.value, history.sd / math.sqrt(part), rng)
         left -= part
         if left <= 1e-9:
             break
-    return history.belief(free)
+    return w
 
 
 def _part(observed: Floats, value: Floats, sd: Floats) -> float:
@@ -65,8 +109,8 @@ def _part(observed: Floats, value: Floats, sd: Floats) -> float:
     return max(p / max(float(half.mean()), 1e-12), math.sqrt(p / max(float(half.var(ddof=1)), 1e-12)))
 
 
-def _repaired(free: Floats, observed: Floats, rng: np.random.Generator) -> Floats:
-    """`observed` with members that are not finite replaced, in `free` (in place) too."""
+def _repaired(w: Floats, observed: Floats, rng: np.random.Generator) -> Floats:
+    """`observed` with members that are not finite replaced, in `w` (in place) too."""
     good: Bools = np.asarray(np.isfinite(observed).all(axis=0))
     if good.all():
         return observed
@@ -77,5 +121,5 @@ def _repaired(free: Floats, observed: Floats, rng: np.random.Generator) -> Float
         )
     index = np.arange(len(good))
     index[~good] = rng.choice(index[good], (~good).sum())
-    free[:] = free[:, index]
+    w[:] = w[:, index]
     return observed[:, index]

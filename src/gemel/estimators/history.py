@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class History:
     `noise` is `{output = standard deviation}`; only these outputs count, where the frame has a usable value. The noise
     of a simulator that can be quiet is left out. An input that is missing keeps its last value. The time before the
     first row is as long as that between the first two. `value` and `sd` [p] are the usable measurements in the order
-    of `run`.
+    of `run`; `inputs` [t, u] what drove it.
     """
 
     def __init__(self, simulator: Assignable, frame: Frame, noise: Mapping[str, float], seed: int = 0) -> None:
@@ -37,7 +37,8 @@ class History:
         self.simulator, self.seed = simulator, seed
         self.scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
         self.time: Times = np.concatenate([[2 * frame.time[0] - frame.time[1]], frame.time])
-        self._inputs = _inputs(frame, list(simulator.inputs))
+        self.inputs = _inputs(frame, list(simulator.inputs))  # [t, u]
+        self._frame = frame
         heard = [n for n in noise if n in frame.signals]
         columns = [frame.signals.index(n) for n in heard]
         self._rows = [list(simulator.outputs).index(n) for n in heard]
@@ -48,6 +49,15 @@ class History:
             raise InputError(
                 f"nothing usable was measured of {', '.join(noise)} in these rows", "choose another stretch of time"
             )
+
+    def outputs(self, names: Sequence[str]) -> Floats:
+        """What was measured of outputs, [t, y]; NaN where it is not usable, or not in the frame."""
+        found = np.full((len(self._frame), len(names)), math.nan)
+        for y, name in enumerate(names):
+            if name in self._frame.signals:
+                s = self._frame.signals.index(name)
+                found[:, y] = np.where(self._frame.quality[:, s] < BAD, self._frame.values[:, s], math.nan)
+        return found
 
     def prior(self, members: int, priors: Priors | None = None) -> Floats:
         """Draws [k, m] on the unbounded scale, from the simulator's own prior where `priors` says nothing."""
@@ -75,7 +85,7 @@ class History:
         if isinstance(simulator, Noisy):
             memory = simulator.quiet(memory)
         gaps = np.diff(self.time) / 1e9
-        inputs = np.broadcast_to(self._inputs[:, :, None], (*self._inputs.shape, m))
+        inputs = np.broadcast_to(self.inputs[:, :, None], (*self.inputs.shape, m))
         if isinstance(simulator, Runs) and (gaps == gaps[0]).all():
             memory, outputs = simulator.run(memory, inputs, float(gaps[0]))
             kept = outputs[:, self._rows]

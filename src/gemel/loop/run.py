@@ -81,7 +81,7 @@ class Loop:
         finally:
             self._tasks = None
             if self.state.turns:
-                self._record(self._memory())
+                self._record(self.memory())
             self._thread.shutdown(wait=False)
             self.stages.close()
 
@@ -193,7 +193,7 @@ class Loop:
             values += [state.belief] if state.belief else []
             self._recorded += 1
             keep = self.setting.clock.live or self._recorded % MEMORY_EVERY == 0
-            self._record(*values, *([self._memory()] if keep else []))
+            self._record(*values, *([self.memory()] if keep else []))
 
     def situation(self, now: int) -> Situation:
         """What detectors and policies may look at."""
@@ -257,13 +257,13 @@ class Loop:
     async def note(self, *values: Any) -> None:
         """Record something that must not be decided again after a crash: with it goes the memory of all parts."""
         async with self.busy:
-            self._record(*values, self._memory())
+            self._record(*values, self.memory())
 
     def _actuator(self, command: Command) -> Actuator | None:
         found = self.sources.get(self.setting.signals.named(command.signal).address.partition(":")[0])
         return found if isinstance(found, Actuator) else None
 
-    def _memory(self) -> Snapshot:
+    def memory(self) -> Snapshot:
         return Snapshot("loop", self.state.now, {**vars(self.state), "parts": self.stages.snapshot()})
 
     def resume(self) -> None:

@@ -25,6 +25,7 @@ from gemel.loop.decide import Situation
 from gemel.loop.simulate import Branches
 from gemel.policies.account import carried, expected, noted, sentence
 from gemel.policies.cross_entropy import Choice, Scores, search
+from gemel.policies.hold import hold
 from gemel.policies.trial import Constraint, Trial
 
 T = TypeVar("T")
@@ -146,6 +147,8 @@ class Shooting:
     def decide(self, situation: Situation) -> Decision:
         """The decision at `situation.now`; without a simulator, a belief or a forecast nothing is commanded."""
         id = f"decision-{instant_id(situation.now)}"
+        if held := hold(situation, id):
+            return held
         try:
             trial = self._trial(situation)
         except InputError as error:
@@ -153,11 +156,11 @@ class Shooting:
         factor, load = self._ceiling(trial, situation) if self._scaled else (1.0, float("nan"))
         if self._limited(situation):  # from here on the limit is taken to be kept
             trial = trial.with_input(self._scaled[0], lambda paths: np.minimum(paths, load))
-        held = trial.constant([c.nearest(_present(c, situation)) for c in trial.choices])
-        starts = np.stack([held, *(trial.constant(corner) for corner in trial.corners())])
+        still = trial.constant([c.nearest(_present(c, situation)) for c in trial.choices])
+        starts = np.stack([still, *(trial.constant(corner) for corner in trial.corners())])
         rng = np.random.default_rng((self._seed, abs(situation.now)))
         plan = search(trial.score, trial.choices, starts, self.samples, self.iterations, rng)
-        return self._decision(id, situation, trial, plan, held, factor, load)
+        return self._decision(id, situation, trial, plan, still, factor, load)
 
     def course(self, decision: Decision) -> tuple[Times, dict[str, Floats]]:
         """The plan of a decision as setpoints [t], and the times at which their steps end: the whole horizon."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 
 from gemel.core.values import Floats, Ints
@@ -25,3 +27,13 @@ def exact(normal: Floats) -> Floats:
         return normal
     normal = normal - normal.mean(axis=1, keepdims=True)
     return np.asarray(np.linalg.solve(np.linalg.cholesky(normal @ normal.T / (m - 1)), normal), np.float64)
+
+
+def cut(normal: Floats, mean: float, sd: float, low: float, high: float) -> Floats:
+    """Standard normal draws [m] as draws of a normal distribution cut at `low` and `high`, in the same order."""
+    if sd <= 0:
+        return np.full_like(normal, mean)
+    unit = NormalDist()
+    below, above = unit.cdf((low - mean) / sd), unit.cdf((high - mean) / sd)
+    shares = below + (above - below) * np.clip([unit.cdf(z) for z in normal], 1e-12, 1 - 1e-12)
+    return np.clip([mean + sd * unit.inv_cdf(s) for s in np.clip(shares, 1e-300, 1 - 1e-16)], low, high)

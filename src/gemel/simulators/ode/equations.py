@@ -44,13 +44,15 @@ class Quantity:
 
 
 class Equations:
-    """A user's class, made once without arguments. Raises `ConfigError` with all that is wrong with it."""
+    """A user's class, made once without arguments, or a thing made already that has what such a class has. Raises
+    `ConfigError` with all that is wrong with it."""
 
-    def __init__(self, source: str | type[Any], priors: Mapping[str, Any]) -> None:
-        cls = located(source) if isinstance(source, str) else source
+    def __init__(self, source: str | type[Any] | object, priors: Mapping[str, Any]) -> None:
+        made = located(source) if isinstance(source, str) else source
+        cls = made if isinstance(made, type) else type(made)
         self.name = cls.__name__
         try:
-            self._user = cls()
+            self._user = made() if isinstance(made, type) else made
         except Exception as error:
             raise ConfigError([f"{_place(error)}: {self.name}() raised {type(error).__name__}: {error}"]) from error
         problems: list[str] = []
@@ -207,7 +209,7 @@ def _given(value: Any) -> dict[str, Any]:
 def _read(user: Any, group: str, priors: Mapping[str, Mapping[str, Any]], problems: list[str]) -> tuple[Quantity, ...]:
     """The quantities of one group, in order, with the twin file's priors over the declared ones."""
     declared = getattr(user, group, None)
-    if declared is None and group in ("inputs", "parameters"):
+    if (declared is None or declared == {}) and group in ("inputs", "parameters"):
         return ()
     if isinstance(declared, str | bytes) or not isinstance(declared, Mapping | Sequence) or not declared:
         problems.append(f"{group} must be a table of names, such as {group} = {{'supply': 'degC'}}, not {declared!r}")

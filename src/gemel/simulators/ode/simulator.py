@@ -71,7 +71,7 @@ class Ode:
 
     def __init__(
         self,
-        equations: str | type[Any],
+        equations: str | type[Any] | object,
         method: str = "rk4",
         step: str = "1min",
         rtol: float = 1e-6,
