@@ -1,0 +1,401 @@
+"""Calibrate: parameters with their uncertainty from a history, and what they are worth on its held-back end.
+
+Letters in shapes: t rows, y outputs, m members, p parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemel.core.artifact import Artifact
+from gemel.core.calibrated import POSTERIOR, REPORT, RESIDUAL, drawn, identity
+from gemel.core.codec import encode
+from gemel.core.errors import Conflict, InputError, nearest
+from gemel.core.setting import Setting
+from gemel.core.units import duration, spell, stamp
+from gemel.core.values import Belief, Floats, Frame
+from gemel.desk.calibration_page import page
+from gemel.desk.hindcast import (
+    MEMBERS,
+    Candidate,
+    Test,
+    begun,
+    foreseen,
+    inputs,
+    judged,
+    naive,
+    ratio,
+    score,
+    thinned,
+    wholes,
+)
+from gemel.estimators.diagnostics import identifiability, whiteness
+from gemel.estimators.esmda import esmda
+from gemel.estimators.least_squares import least_squares
+from gemel.loop.simulate import Assignable, Noisy, rollout
+
+METHODS: dict[str, Callable[..., Belief]] = {"esmda": esmda, "least_squares": least_squares}
+ROWS = 10_000
+"""Rows of the grid, at most: of a longer time the cells are larger."""
+FEWEST = 60
+"""Rows that a calibration needs."""
+BETTER, NO_WORSE = 0.99, 1.01
+"""A calibration takes the place of one whose CRPS it brings to this part; of one that is expired, or does not reach to
+where the plant is now, when it is no worse."""
+MARGIN, OUTER = 0.2, 0.001
+"""The region is what lay between these outer quantiles, and this part of that more on either side."""
+DAY = 86_400 * 10**9
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be calibrated, on what, and how. `used`: the calibration in use."""
+
+    setting: Setting
+    frame: Frame
+    noise: Mapping[str, float]
+    used: Artifact | None = None
+    method: str = "esmda"
+    members: int = 200
+    hold: float = 0.2
+    valid: int = 90 * DAY
+
+
+def task(
+    twin: Any, history: Callable[..., Frame], used: Artifact | None, last: str, start: Any, end: Any, method: str,
+    members: int, hold: str | float, valid: str,
+) -> Task:  # fmt: skip
+    """A task from what a person asks for; raises `InputError`, `Conflict` for a twin whose simulator does not do."""
+    setting: Setting = twin.setting()
+    simulator = setting.simulator
+    if simulator is None:
+        raise Conflict(f"twin '{twin.name}' has no simulator to calibrate", 'add simulator = { kind = "..." }')
+    if not isinstance(simulator, Assignable):
+        raise Conflict(f"simulator {type(simulator).__name__} cannot be calibrated", "its states cannot be overwritten")
+    if method not in METHODS:
+        raise InputError(f"method '{method}' is not one of {', '.join(METHODS)}{nearest(method, METHODS)}")
+    if not 10 <= members <= 2000:
+        raise InputError(f"members {members} must be from 10 to 2000")
+    try:
+        share = float(hold.rstrip("% ")) / 100 if isinstance(hold, str) else hold
+    except ValueError:
+        share = math.nan
+    if not 0.05 <= share <= 0.5:
+        raise InputError(f"hold '{hold}' must be from 5% to 50%", 'hold = "20%"')
+    names = [n for n in dict.fromkeys((*simulator.inputs, *simulator.outputs)) if n in setting.signals]
+    span = {"start": start, "end": end} if start else {"last": last, "end": end}
+    every = setting.every * max(-(-duration(last) // (setting.every * ROWS)), 1) if not start else setting.every
+    frame = _heard(history(signals=names, every=every / 1e9, **span), simulator.outputs)
+    noise = dict(getattr(twin.estimator.part, "noise", {})) if twin.estimator else {}
+    noise = {n: sd for n, sd in noise.items() if n in frame.signals} or sensed(frame, simulator.outputs)
+    return Task(setting, frame, noise, used, method, members, share, duration(valid))
+
+
+def _heard(frame: Frame, outputs: Sequence[str]) -> Frame:
+    """The frame from where something was measured that the simulator describes."""
+    columns = [i for i, n in enumerate(frame.signals) if n in outputs]
+    heard = np.flatnonzero(np.isfinite(frame.values[:, columns]).any(axis=1))
+    return frame.rows(int(heard[0]), len(frame)) if len(heard) else frame
+
+
+def sensed(frame: Frame, outputs: Sequence[str]) -> dict[str, float]:
+    """The noise of each measured output, from how far a row lies from the middle of its neighbours."""
+    found = {}
+    for name in (n for n in outputs if n in frame.signals):
+        values = frame.column(name)
+        bend = np.diff(values, 2)
+        bend = bend[np.isfinite(bend)]
+        if len(bend):
+            spread = 1.4826 * float(np.median(np.abs(bend))) / math.sqrt(6)
+            found[name] = max(spread, 1e-3 * float(np.nanstd(values)), 1e-9)
+    return found
+
+
+def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files and the card of a new calibration. Raises `InputError` where the history does not do."""
+    simulator, test = task.setting.simulator, _test(task)
+    total, done = 3 + len(test.starts) * (3 + hasattr(simulator, "learn")), [0]
+
+    def step(text: str) -> None:
+        progress(done[0], total, text)
+        done[0] += 1
+
+    step("looking at the uncalibrated simulator")
+    plain = getattr(simulator, "inner", simulator)
+    prior = _prior(plain, task, test)
+    train = test.frame.rows(0, test.first)
+    noise = _honest(task.noise, _residuals(test, prior, test.first))
+    for rough in (True, False):
+        step("a first fit" if rough else f"{METHODS[task.method].__name__}, {task.members} members")
+        members = MEMBERS if rough else task.members
+        found = METHODS[task.method](plain, train, noise, members=members, seed=task.setting.seed)
+        fit = Candidate(plain, prior.names, wholes(prior.names, found))
+        if rough:
+            noise = _honest(task.noise, _residuals(test, fit, test.first))
+    candidates = {"calibrated": fit, "uncalibrated": prior}
+    files = {POSTERIOR: encode(found)}
+    if hasattr(simulator, "learn"):
+        taught = deepcopy(simulator)
+        taught.learn(train, found)
+        files[RESIDUAL] = taught.dump()
+        candidates = {"calibrated": replace(fit, simulator=taught), "physics alone": fit, "uncalibrated": prior}
+    if task.used:
+        candidates["in use"] = _used(task)
+    scores, z = _scored(test, candidates, task.setting.seed, lambda: step("held-back time"))
+    card = _card(task, test, prior, found, scores, z["calibrated"], noise)
+    files[REPORT] = page(card, *_seen(task, test, fit, prior)).encode()
+    progress(total, total, "done")
+    return files, card
+
+
+def _test(task: Task) -> Test:
+    rows = len(task.frame)
+    if rows < FEWEST:
+        raise InputError(
+            f"a calibration needs {FEWEST} rows of telemetry, there are {rows}",
+            "let the twin run longer, or take more of its past: --last 90d",
+        )
+    if not task.noise:
+        told = ", ".join(task.setting.simulator.outputs)
+        raise InputError("nothing was measured that the simulator describes", f"its outputs: {told}; signals by name")
+    first = rows - max(round(task.hold * rows), 2)
+    step = int(task.frame.time[1] - task.frame.time[0])
+    ahead = max(min(task.setting.horizon // step, (rows - first) // 2), 1)
+    test = Test(task.setting, task.frame, task.noise, first, ahead)
+    silent = [n for n in task.noise if not np.isfinite(test.measured(n)).any()]
+    if len(silent) == len(task.noise):
+        raise InputError(f"nothing usable was measured of {', '.join(silent)}", "choose another stretch of time")
+    return replace(test, noise={n: sd for n, sd in task.noise.items() if n not in silent})
+
+
+def _prior(simulator: Any, task: Task, test: Test) -> Candidate:
+    """Draws of the parameters as they are believed when nothing was measured."""
+    names = parameters(simulator, test)
+    if not names:
+        raise InputError(f"simulator {type(simulator).__name__} has no parameter that is uncertain", "give one a prior")
+    states = simulator.extract(simulator.init(None, task.setting.seed, task.members))
+    rows = [list(simulator.states).index(n) for n in names]
+    return Candidate(simulator, names, np.array(states)[rows])
+
+
+def parameters(simulator: Any, test: Test) -> tuple[str, ...]:
+    """The states of a simulator that are parameters: as it says itself (`parameters`), else those that hardly move in a
+    day without noise. Those without a spread in the prior are known, and left out."""
+    memory = simulator.init(None, test.setting.seed, MEMBERS)
+    before = np.array(simulator.extract(memory), np.float64)
+    spread = before.std(axis=1)
+    names = getattr(simulator, "parameters", None)
+    if names is not None:
+        still = np.array([n in names for n in simulator.states])
+    else:
+        memory = simulator.quiet(memory) if isinstance(simulator, Noisy) else memory
+        u = inputs(simulator, test)
+        for row in u[: max(DAY // test.step, 2)]:
+            memory, _ = simulator.step(memory, np.repeat(row[:, None], MEMBERS, axis=1), test.step / 1e9)
+        still = np.abs(np.array(simulator.extract(memory)) - before).max(axis=1) < spread / 4
+    keep = still & (spread > 0)
+    return tuple(n for n, kept in zip(simulator.states, keep, strict=True) if kept)
+
+
+def _run(test: Test, candidate: Candidate, rows: int) -> Floats:
+    """Outputs [t, y, m] of a run from the first row on that hears only the inputs."""
+    simulator, members = candidate.simulator, thinned(candidate.members, test.setting.seed)
+    time = int(test.frame.time[0]) - test.step
+    belief = begun(replace(candidate, members=members), time, test.setting.seed)
+    memory = simulator.init(belief, test.setting.seed)
+    memory = simulator.quiet(memory) if isinstance(simulator, Noisy) else memory
+    u = inputs(simulator, test)[:rows]
+    return rollout(simulator, memory, np.repeat(u[:, :, None], members.shape[1], axis=2), test.step / 1e9)
+
+
+def _residuals(test: Test, candidate: Candidate, rows: int) -> dict[str, Floats]:
+    """Measured less the mean of such a run, [t], of every measured output; the beginning, while the states find to
+    where they belong, is left out."""
+    outputs, skip = _run(test, candidate, rows).mean(axis=2), _settling(test)
+    place = list(candidate.simulator.outputs).index
+    return {n: test.measured(n)[skip:rows] - outputs[skip:, place(n)] for n in test.noise}
+
+
+def _settling(test: Test) -> int:
+    return min(DAY // test.step, test.first // 4)
+
+
+def _honest(noise: Mapping[str, float], residuals: Mapping[str, Floats]) -> dict[str, float]:
+    """The standard deviation with which a measurement should teach: what the simulator misses counts as noise, and
+    residuals that resemble those before them tell as much as a few that do not."""
+    found = {}
+    for name, r in residuals.items():
+        size = float(np.sqrt(np.nanmean(r * r))) if np.isfinite(r).any() else noise[name]
+        found[name] = max(noise[name], size) * math.sqrt(memory(r))
+    return found
+
+
+def memory(residual: Floats) -> float:
+    """Over how many rows a residual [t] remembers itself: its integrated autocorrelation time, 1 where it does not."""
+    there = np.isfinite(residual)
+    if (n := len(residual)) < 20 or not there.any():
+        return 1.0
+    x = np.where(there, residual - residual[there].mean(), 0.0)
+    if not (power := float(x @ x)):
+        return 1.0
+    spectrum = np.fft.rfft(x, 2 * n)
+    r = np.fft.irfft(spectrum * np.conj(spectrum))[1 : n // 4] / power
+    ends = np.flatnonzero(r < 0.05)
+    return float(min(1.0 + 2.0 * r[: ends[0] if len(ends) else len(r)].sum(), n / 10))
+
+
+def _used(task: Task) -> Candidate:
+    """The calibration in use, as it is in use."""
+    assert task.used
+    simulator, belief = task.setting.simulator, drawn(task.used, MEMBERS, task.setting.seed)
+    if RESIDUAL in task.used.files:
+        simulator = deepcopy(simulator)
+        simulator.load(task.used.files[RESIDUAL].read_bytes())
+    return Candidate(simulator, belief.names, belief.members)
+
+
+def _scored(
+    test: Test, candidates: Mapping[str, Candidate], seed: int, step: Callable[[], None]
+) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, Floats]]]:
+    """Scores by output and by whom, and the innovations of each candidate."""
+    z: dict[str, dict[str, Floats]] = {}
+    scores: dict[str, dict[str, dict[str, float]]] = {n: {} for n in test.noise}
+    for who, one in candidates.items():
+        found, z[who] = foreseen(test, replace(one, members=thinned(one.members, seed)), step)
+        for name, members in found.items():
+            scores[name][who] = score(members, test.truth(name))
+    for name in scores:
+        scores[name] |= {who: score(members, test.truth(name)) for who, members in naive(test, name).items()}
+    return scores, z
+
+
+def _card(
+    task: Task, test: Test, prior: Candidate, found: Belief, scores: dict[str, Any], z: Mapping[str, Floats],
+    noise: Mapping[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    frame, simulator = task.frame, task.setting.simulator
+    told = hashlib.sha256(frame.time.tobytes() + frame.values.tobytes())
+    code = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+    everybody = {who for s in scores.values() for who in s} - {"calibrated"}
+    ratios = {who: ratio(scores, "calibrated", who) for who in sorted(everybody)}
+    against = "in use" if task.used else "uncalibrated"
+    area, end = region(task), int(frame.time[-1])
+    due = task.used is not None and stale(task.used.card, area, end)
+    passed = ratios[against] < (NO_WORSE if due else BETTER)
+    return {
+        "kind": "calibration",
+        "twin": task.setting.twin,
+        "simulator": identity(simulator),
+        "method": task.method,
+        "members": task.members,
+        "seed": task.setting.seed,
+        "rows": len(frame),
+        "trained": test.first,
+        "step": test.step,
+        "start": int(frame.time[0]),
+        "end": end,
+        "expires": end + task.valid,
+        "data": told.hexdigest(),
+        "code": hashlib.sha256(code).hexdigest(),
+        "noise": dict(test.noise),
+        "taught": dict(noise),
+        "parameters": list(prior.names),
+        "posterior": told_of(simulator, prior, found),
+        "region": area,
+        "horizon": test.ahead * test.step,
+        "starts": len(test.starts),
+        "scores": scores,
+        "ratios": ratios,
+        "innovations": judged(z),
+        "against": task.used.version if task.used else "uncalibrated",
+        "passed": passed,
+        "verdict": _verdict(ratios, against, task, passed, due, len(test.starts)),
+    }
+
+
+def _verdict(ratios: Mapping[str, float], against: str, task: Task, passed: bool, due: str, starts: int) -> str:
+    change = 1.0 - ratios[against]
+    other = f"calibration {task.used.version}" if task.used else "the uncalibrated simulator"
+    than = f"{abs(change):.0%} {'better' if change >= 0 else 'worse'} than {other}"
+    ask = f"no worse is asked, as that one is {due}" if due else f"{1 - BETTER:.0%} better is asked"
+    return f"{'kept' if passed else 'refused'}: its CRPS from {starts} held-back starts is {than}; {ask}"
+
+
+def region(task: Task) -> dict[str, list[float]]:
+    """What each signal spanned that the simulator hears or describes, and a margin. What the twin itself sets is left
+    out: it may be moved to where it has not been yet."""
+    found = {}
+    for name in task.frame.signals:
+        values = task.frame.column(name)
+        values = values[np.isfinite(values)]
+        if len(values) and task.setting.signals.named(name).role != "controlled":
+            low, high = np.quantile(values, (OUTER, 1 - OUTER)).tolist()
+            more = max(MARGIN * (high - low), 5 * task.noise.get(name, 0.0), 1e-6 * max(abs(low), abs(high)), 1e-9)
+            found[name] = [low - more, high + more]
+    return found
+
+
+def stale(card: Mapping[str, Any], area: Mapping[str, Sequence[float]], end: int) -> str:
+    """Why a calibration does not do any more for where the plant has been, if so."""
+    if card["expires"] <= end:
+        return "expired"
+    held = card["region"]
+    for name, (low, high) in area.items():
+        margin = MARGIN / (1 + 2 * MARGIN) * (high - low)  # without it: what was really there
+        if name in held and (low + margin < held[name][0] or high - margin > held[name][1]):
+            return f"not valid for {name} from {low + margin:.3g} to {high - margin:.3g}"
+    return ""
+
+
+def told_of(simulator: Any, prior: Candidate, found: Belief) -> list[dict[str, Any]]:
+    """What the telemetry told of each parameter."""
+    names, after = prior.names, wholes(prior.names, found)
+    learned = {one.name: one for one in identifiability(names, prior.members, after)}
+    units = getattr(simulator, "units", {})
+    rows = []
+    for name, a, b in zip(names, prior.members, after, strict=True):
+        one = learned.get(name)
+        share, like = (one.learned, one.like) if one else (0.0, "")
+        says = f"the telemetry told {share:.0%} of it" if share >= 0.2 else "the telemetry says little of how sure it is"
+        if (far := abs(b.mean() - a.mean()) / a.std(ddof=1)) > 2:
+            says += f"; it lies {far:.2g} standard deviations from the prior: widen that"
+        if like and one:
+            says += f"; it cannot be told from {like} (correlation {one.correlation:.2f}): hold one of the two"
+        rows.append({
+            "name": name, "unit": units.get(name, ""), "prior": [float(a.mean()), float(a.std(ddof=1))],
+            "posterior": [float(b.mean()), float(b.std(ddof=1))], "learned": share, "like": like, "says": says,
+        })  # fmt: skip
+    return rows
+
+
+def _seen(task: Task, test: Test, fit: Candidate, prior: Candidate) -> tuple[Any, Any]:
+    """What the page shows: curves of every output, and draws of every parameter."""
+    outputs, skip = _run(test, fit, len(test.frame)), _settling(test)
+    curves = []
+    for name in test.noise:
+        members, measured = outputs[skip:, list(fit.simulator.outputs).index(name)], test.measured(name)[skip:]
+        residual = measured - members.mean(axis=1)
+        size = float(np.sqrt(np.nanmean(residual**2))) if np.isfinite(residual).any() else 0.0
+        spread = 1.645 * np.sqrt(members.var(axis=1) + size**2)
+        clean = residual[np.isfinite(residual)]
+        curves.append({
+            "name": name, "unit": task.setting.signals.named(name).unit, "time": test.frame.time[skip:],
+            "measured": measured, "mean": members.mean(axis=1), "spread": spread, "residual": residual,
+            "first": test.first - skip, "white": whiteness(clean) if len(clean) > 20 else math.nan,
+        })  # fmt: skip
+    return curves, {n: (prior.members[i], fit.members[i]) for i, n in enumerate(fit.names)}
+
+
+def spoken(card: Mapping[str, Any]) -> str:
+    """When it was made on what, in one line."""
+    return f"{stamp(card['start'])} to {stamp(card['end'])}, {card['rows']:,} rows of {spell(card['step'])}"

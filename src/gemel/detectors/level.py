@@ -1,0 +1,122 @@
+"""A level that wanders, and how far the newest readings have left it: the numerics of `drift`.
+
+Every signal is taken for a level that moves a little at each step (variance q) under readings that scatter (variance
+r); both are fitted by maximum likelihood on a normal time. Where the level stands, and how unsure that is, comes from
+a Kalman filter that ends `window` rows ago; the mean of the newest `window` rows is measured against it. A signal
+that holds still is therefore held to its level for good, one that wanders only to how far it usually goes.
+
+Letters: t rows, c signals, w window, q and r variances, P variance of the level.
+Sources: local level model, Harvey 1989, Forecasting, Structural Time Series Models and the Kalman Filter; its use for
+telling a change from wandering, Atienza, Tang and Ang 1998, Journal of Applied Statistics 25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gemel.core.values import Bools, Floats
+
+RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
+MOST = 5000  # rows used for the fit
+FROZEN = 15.0  # a squared deviation above this teaches nothing about the level
+
+
+def fit_level(values: Floats) -> tuple[Floats, Floats]:
+    """q and r of every signal, [c], from [t, c]; NaN is skipped, a constant signal has q = 0."""
+    x = values[-MOST:]
+    there = np.isfinite(x)
+    m: Floats = np.zeros((len(RATIOS), x.shape[1]))
+    P: Floats = np.full_like(m, 1e6)
+    squares, logs = np.zeros_like(m), np.zeros_like(m)
+    count = np.maximum(there.sum(axis=0) - 6, 1)
+    seen = np.zeros(x.shape[1])
+    for row, ok in zip(np.where(there, x, 0.0), there, strict=True):
+        P = P + RATIOS[:, None]
+        error, spread = row - m, P + 1.0
+        gain = np.where(ok, P / spread, 0.0)
+        scored = ok & (seen > 5)
+        squares += np.where(scored, error**2 / spread, 0.0)
+        logs += np.where(scored, np.log(spread), 0.0)
+        m, P = m + gain * error, P * (1.0 - gain)
+        seen += ok
+    r = squares / count
+    likely = -0.5 * (count * np.log(np.maximum(r, 1e-300)) + logs)
+    best = likely.argmax(axis=0)
+    r = r[best, np.arange(x.shape[1])]
+    return RATIOS[best] * r, r
+
+
+class Level:
+    """Scores rows by how far each signal has left its wandering level, in squared standard deviations.
+
+    - `window`: rows whose mean is measured against the level before them.
+    """
+
+    def __init__(self, window: int = 10) -> None:
+        self.window = window
+        self.q: Floats = np.empty(0)
+        self.r: Floats = np.empty(0)
+        self._centre: Floats = np.empty(0)
+        self._scale: Floats = np.empty(0)
+        self._m: Floats = np.empty(0)  # [c] the level, standardised
+        self._P: Floats = np.empty(0)  # [c]
+        self._recent: Floats = np.empty((0, 0))  # [w, c]
+        self._frozen: Bools = np.empty(0, bool)
+
+    def fit(self, values: Floats) -> None:
+        """Learn from a normal time, [t, c]; scoring then goes on where it ended."""
+        self._centre, self._scale = standard(values)
+        z = (values - self._centre) / self._scale
+        self.q, self.r = fit_level(z)
+        self.r = np.maximum(self.r, 1e-6)
+        self._m, self._P = np.zeros(z.shape[1]), self.r + 1.0
+        self._recent = np.empty((0, z.shape[1]))
+        self._frozen = np.zeros(z.shape[1], bool)
+        self.score(values)
+
+    def score(self, values: Floats) -> tuple[Floats, Floats]:
+        """The rows that follow, [t, c]: the largest squared deviation of any signal [t], and that of each [t, c]."""
+        z = (values - self._centre) / self._scale
+        w = self.window
+        rows = np.vstack([self._recent, z])
+        shares = np.zeros(z.shape)
+        sums = np.cumsum(np.vstack([np.zeros(z.shape[1]), np.where(np.isfinite(rows), rows, 0.0)]), axis=0)
+        counts = np.cumsum(np.vstack([np.zeros(z.shape[1]), np.isfinite(rows)]), axis=0)
+        before = len(self._recent)
+        for i in range(len(z)):
+            j = before + i  # the newest row; the one that leaves the window is j - w
+            if j >= w:
+                old = rows[j - w]
+                self._P = self._P + self.q
+                learn = np.isfinite(old) & ~self._frozen
+                gain = np.where(learn, self._P / (self._P + self.r), 0.0)
+                self._m = self._m + gain * np.where(learn, old - self._m, 0.0)
+                self._P = self._P * (1.0 - gain)
+            lo = max(j + 1 - w, 0)
+            n = counts[j + 1] - counts[lo]
+            mean = (sums[j + 1] - sums[lo]) / np.maximum(n, 1)
+            shares[i] = np.where(n > 0, (mean - self._m) ** 2 / (self._P + self.q * w + self.r / np.maximum(n, 1)), 0.0)
+            self._frozen = shares[i] > FROZEN
+        self._recent = rows[-w:]
+        return shares.max(axis=1), shares
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+        return {k: v for k, v in vars(self).items() if k != "window"}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+        vars(self).update(state)
+
+
+def standard(values: Floats) -> tuple[Floats, Floats]:
+    """Centre and scale of every column, [c]; a column that is constant or empty is scaled by what its size suggests."""
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    centre = np.where(there, values, 0.0).sum(axis=0) / count
+    scale = np.sqrt((np.where(there, values - centre, 0.0) ** 2).sum(axis=0) / count)
+    floor = np.maximum(np.abs(centre) * 1e-6, 1e-9)
+    return centre, np.where(scale > floor, scale, np.where(centre != 0, np.abs(centre) * 0.01, 1.0))

@@ -1,0 +1,260 @@
+"""Champion and challengers: which structure of a simulator describes the plant is estimated too, and for ever.
+
+Letters in shapes: k rows of a belief, m members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from gemel.core.attempt import told
+from gemel.core.errors import ConfigError, GemelError, PartError
+from gemel.core.registry import build, declared
+from gemel.core.setting import Setting
+from gemel.core.units import duration
+from gemel.core.values import Belief, Floats, Frame
+from gemel.estimators.score import columns, drive, log_score
+from gemel.loop.estimate import Estimator
+from gemel.loop.process import Stateful
+
+Ledger = dict[str, dict[str, float]]
+"""Candidate -> `champion`, `score`, `lead`, `out`."""
+ENOUGH = 0.5
+"""The part of a run's values that must have been measured for it to count."""
+STRIDES = 3
+"""Runs that a challenger needs at least: no single one says more than this part of `margin`."""
+
+
+class Field(Protocol):
+    """What is needed of the simulator: kind `candidates`."""
+
+    candidates: Mapping[str, Any]
+
+    def filled(self, belief: Belief | None, seed: int, members: int = 1) -> Belief: ...
+
+    def part(self, belief: Belief, name: str) -> Belief: ...
+
+    def ledger(self, belief: Belief) -> Ledger: ...
+
+    def whole(self, parts: Mapping[str, Belief], ledger: Ledger) -> Belief: ...
+
+
+@dataclass
+class Run:
+    """All candidates run ahead side by side without learning, from the beginning of a stretch of `lead` to its end."""
+
+    stretch: int
+    whole: bool  # it began where the stretch does
+    ahead: dict[str, Belief]
+    failed: list[str] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)  # of log scores
+    values: int = 0  # that were scored
+    awaited: int = 0  # that could have been
+
+
+@declared
+class Compete:
+    """Several structures of a simulator, each estimated for itself; the one that foretells best is champion.
+
+    The twin's simulator is of the kind `candidates`. Each of them has its own copy of `estimator` and learns from every
+    row. Beside it, each is run ahead from what it believed at the beginning of a stretch of `lead`, with the inputs
+    that came but without learning, as a plan would be; the log density of what was then measured is its log score (a
+    proper score: Gneiting and Raftery 2007, JASA 102), in nats a value. A challenger gathers evidence by as much as a
+    run of its scores above the champion's, less `least`, and loses it by as much as it scores below (the cumulative
+    sum of Page 1954, Biometrika 41, which forgets what was true of the plant long ago); at `margin` it takes over, and
+    all begin again. Of several at once it is the first named, so name the simpler ones first. No single run says more than a third of `margin`. A run of which less than half was measured says
+    nothing. A candidate that raises, or gives what is no number, is out until it ran through a whole stretch again,
+    from its prior; if it was the champion, the best of the others takes over at once.
+
+    - `estimator`: what moves each candidate, such as `{ kind = "enkf", noise = { T_room = 0.2 } }`; it has `noise`.
+    - `lead`: how far ahead they are judged; about as far as decisions look.
+    - `margin`: evidence to take over, nats. 3 is odds of twenty to one for each independent run.
+    - `least`: how much better a value must be foretold to be worth a change, nats; 0.05 are errors smaller by 5 %.
+    - `window`: over which `score` is averaged, for people and for who takes over from a champion that fails.
+    """
+
+    def __init__(
+        self,
+        estimator: Estimator | Mapping[str, Any],
+        lead: str = "6h",
+        margin: float = 3.0,
+        least: float = 0.05,
+        window: str = "7d",
+    ) -> None:
+        problems = []
+        spans = {"lead": 0, "window": 0}
+        for key, text in (("lead", lead), ("window", window)):
+            try:
+                spans[key] = duration(text)
+            except GemelError as error:
+                problems.append(f"compete: {key}: {error.message}")
+        if margin <= 0 or least < 0:
+            problems.append("compete: margin must be above 0, least 0 or more")
+        made: Any = None
+        try:
+            made = build("estimators", estimator) if isinstance(estimator, Mapping) else estimator
+        except ConfigError as error:
+            problems += [f"compete.estimator: {line}" for line in error.problems]
+        if made is not None and not getattr(made, "noise", None):
+            problems.append("compete.estimator: it has no noise, so nothing can be scored")
+        if problems:
+            raise ConfigError(problems, 'estimator = { kind = "enkf", noise = { T_room = 0.2 } }')
+        self._estimator, self.noise, self.members = made, dict(made.noise), int(getattr(made, "members", 64))
+        self._lead, self._share = spans["lead"], 1.0 - math.exp(-spans["lead"] / spans["window"])
+        self._margin, self._least = margin, least
+        self._run: Run | None = None
+        self._time, self._runs = 0, 0  # of the belief the memory belongs to; runs that counted
+        self._taught: dict[str, Mapping[str, tuple[float, float]]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compete:
+        """With the same simulators: a copy is there to be asked, and they hold no memory."""
+        simulator = self._simulator
+        memo |= {id(one): one for one in (simulator, *simulator.candidates.values())}
+        memo[id(self)] = copy = object.__new__(Compete)
+        copy.__dict__ = {k: deepcopy(v, memo) for k, v in self.__dict__.items()}
+        return copy
+
+    def bind(self, setting: Setting) -> None:
+        simulator = setting.simulator
+        if not hasattr(simulator, "candidates"):
+            raise ConfigError(
+                ["compete: the twin has only one simulator"],
+                'write simulator = { kind = "candidates", candidates = { one = { ... }, two = { ... } } }',
+            )
+        unshared = [n for n in self.noise if n not in simulator.outputs]
+        if unshared:
+            raise ConfigError(
+                [f"compete: noise names '{n}', not an output of every candidate" for n in unshared],
+                f"outputs: {', '.join(simulator.outputs)}",
+            )
+        self._simulator, self._every, self._seed = cast(Field, simulator), setting.every, setting.seed
+        self._each: dict[str, Any] = {}
+        for name, one in simulator.candidates.items():
+            self._each[name] = deepcopy(self._estimator)
+            self._each[name].bind(replace(setting, simulator=one))
+
+    def snapshot(self) -> dict[str, Any]:
+        each = {n: one.snapshot() for n, one in self._each.items() if isinstance(one, Stateful)}
+        run = None if self._run is None else asdict(self._run) | {"ahead": dict(self._run.ahead)}
+        return {"time": self._time, "runs": self._runs, "taught": self._taught, "run": run, "each": each}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._time, self._runs, self._taught = state["time"], state["runs"], dict(state["taught"])
+        held = state["run"]
+        self._run = None
+        if held is not None and set(held["ahead"]) == set(self._each):
+            self._run = Run(**{**held, "failed": list(held["failed"]), "sums": dict(held["sums"])})
+        for name, memory in state["each"].items():
+            if name in self._each and isinstance(self._each[name], Stateful):
+                self._each[name].restore(memory)
+
+    def update(self, belief: Belief | None, frame: Frame) -> Belief:
+        simulator = self._simulator
+        full = simulator.filled(belief, self._seed, self.members)
+        last = {} if belief is None else belief.innovation
+        if belief is None:
+            full = replace(full, time=int(frame.time[0]) - self._every)
+        if full.time != self._time:  # the memory is of another time: of today, in a fork of the past
+            self._run, self._runs, self._taught = None, 0, {}
+        ledger = simulator.ledger(full)
+        parts = {
+            n: replace(simulator.part(full, n), innovation=self._taught.get(n, last)) for n in simulator.candidates
+        }
+        for i in np.flatnonzero(frame.time > full.time).tolist():
+            self._row(parts, ledger, frame.rows(i, i + 1))
+        champion = parts[_champion(ledger)]
+        self._taught, self._time = {n: part.innovation for n, part in parts.items()}, champion.time
+        return replace(simulator.whole(parts, ledger), innovation=champion.innovation)
+
+    def _prior(self, name: str, time: int, members: int) -> Belief:
+        one = self._simulator.candidates[name]
+        return Belief(tuple(one.states), one.extract(one.init(None, self._seed, members)), time)
+
+    def _row(self, parts: dict[str, Belief], ledger: Ledger, row: Frame) -> None:
+        """In place: all candidates one row on, and the contest."""
+        time, simulator = int(row.time[0]), self._simulator
+        stretch = (time - 1) // self._lead
+        if self._run is None or self._run.stretch != stretch:
+            self._end(ledger)
+            self._begin(parts, ledger, stretch)
+        run = self._run
+        assert run is not None
+        scores: dict[str, Floats] = {}
+        for name in simulator.candidates:
+            if name not in run.failed:
+                try:
+                    parts[name], run.ahead[name], scores[name] = self._moved(name, parts[name], run.ahead[name], row)
+                    continue
+                except Exception as error:
+                    run.failed.append(name)
+                    ledger[name]["out"] = 1.0
+                    trouble = told(name, error)
+                    if len(run.failed) == len(simulator.candidates):
+                        raise PartError(f"no candidate can be run any more; {trouble}", "mend one of them") from error
+            parts[name] = replace(parts[name], time=time, innovation={})
+        heard = np.isfinite(columns(row, list(self.noise)))
+        judged = heard & np.isfinite(np.array(list(scores.values()))).all(axis=0)
+        run.awaited += judged.size
+        run.values += int(judged.sum())
+        for name, score in scores.items():
+            run.sums[name] = run.sums.get(name, 0.0) + float(score[judged].sum())
+        if _champion(ledger) in run.failed:
+            self._crown(ledger, max(scores, key=lambda n: ledger[n]["score"] if not ledger[n]["out"] else -math.inf))
+        if time % self._lead == 0:
+            self._end(ledger)
+
+    def _moved(self, name: str, part: Belief, ahead: Belief, row: Frame) -> tuple[Belief, Belief, Floats]:
+        """One candidate one row on: taught, ahead without learning, and the log scores of the latter."""
+        one = self._simulator.candidates[name]
+        part = self._each[name].update(part, row)
+        ahead, outputs = drive(one, ahead, row, self._every, self._seed)
+        blind = not np.isfinite(columns(row, one.inputs)).all()
+        if not (np.isfinite(part.members).all() and (blind or np.isfinite(outputs).all())):
+            raise PartError(f"{name} gave what is no number", "see its equations and its bounds")
+        return part, ahead, log_score(one, outputs, row, self.noise)
+
+    def _begin(self, parts: dict[str, Belief], ledger: Ledger, stretch: int) -> None:
+        """A new run, from what is believed; of a candidate that is out, from its prior."""
+        for name, part in parts.items():
+            if ledger[name]["out"]:
+                parts[name] = self._prior(name, part.time, part.members.shape[1])
+        began = next(iter(parts.values())).time
+        self._run = Run(stretch, began > stretch * self._lead - self._every, dict(parts))
+
+    def _end(self, ledger: Ledger) -> None:
+        """In place: what the run has shown, if it is one that counts."""
+        run, self._run = self._run, None
+        if run is None or not run.whole:
+            return
+        for name in run.ahead:
+            ledger[name]["out"] = float(name in run.failed)
+        if run.values < ENOUGH * run.awaited or not run.values:
+            return
+        champion, most = _champion(ledger), self._margin / STRIDES
+        mean = {n: run.sums[n] / run.values for n in run.ahead if n not in run.failed}
+        self._runs += 1
+        share = max(self._share, 1.0 / self._runs)
+        for name, score in mean.items():
+            ledger[name]["score"] += share * (score - ledger[name]["score"])
+            if name != champion:
+                gained = min(max(score - mean[champion] - self._least, -most), most)
+                ledger[name]["lead"] = max(ledger[name]["lead"] + gained, 0.0)
+        proven = [n for n in mean if n != champion and ledger[n]["lead"] >= self._margin]
+        if proven:
+            self._crown(ledger, proven[0])
+
+    @staticmethod
+    def _crown(ledger: Ledger, name: str) -> None:
+        """In place; the champion keeps the lead it won with."""
+        for one, rows in ledger.items():
+            rows |= {"champion": 1.0} if one == name else {"champion": 0.0, "lead": 0.0}
+
+
+def _champion(ledger: Ledger) -> str:
+    return max(ledger, key=lambda n: ledger[n]["champion"])

@@ -1,0 +1,131 @@
+"""Importance sampling: from a cloud near a posterior to draws of the posterior itself, and how good the cloud was.
+
+Legend: w coordinates [r, m] as in `posterior`, q what is drawn from: a normal distribution and a wider one of the same
+centre, L lower triangular with LL' its covariance; r directions, m members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gemel.core.values import Floats
+from gemel.estimators.posterior import Posterior
+
+WIDE, SHARE = 2.0, 0.25
+"""Standard deviations of the wider part of q to those of the other, and how much of q it is."""
+RIGHT = 0.1
+"""A cloud is as good as the posterior when the logarithm of the ratio of their densities varies by less."""
+ENOUGH, LEAST = 0.4, 0.1
+"""Of the draws that should count (effective sample size) for no further round, and must count for an answer."""
+_ROUNDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Draws of the posterior [r, m], the states at the end [k, m] that they lead to, and `effective`: how much of what
+    was drawn counts, 0 to 1."""
+
+    w: Floats
+    states: Floats
+    effective: float
+
+
+def sample(
+    posterior: Posterior, cloud: Floats, members: int, rng: np.random.Generator, rounds: int = _ROUNDS
+) -> Sample | None:
+    """`members` draws of the posterior, found from a cloud [r, m] near it; None where they would be too few.
+
+    A few times as many are drawn from a normal distribution like the cloud, run, and weighed by how much more probable
+    they are under prior and measurements than there; the result is exact whatever the cloud was, for large numbers
+    (population Monte Carlo: Cappe, Guillin, Marin and Robert 2004, J. Comp. Graph. Stat. 13). When too few count, the
+    next round draws around those that do. A cloud that turns out to be the posterior is returned as it is.
+    """
+    mean, low = _normal(cloud, None)
+    best: Sample | None = None
+    for i in range(rounds):
+        w, far = _draws(mean, low, 4 * members, rng)
+        observed, states = posterior.run(w)
+        log = posterior.log(w, observed)
+        if not np.isfinite(log).any():
+            return None
+        if i == 0 and cloud.shape[1] == members and float(np.std((log + 0.5 * far)[round(SHARE * len(far)) :])) < RIGHT:
+            return Sample(cloud, posterior.run(cloud)[1], 1.0)
+        weight = _weights(log - _density(far, low))
+        effective = 1.0 / float((weight**2).sum()) / len(weight)
+        if effective >= max(LEAST, best.effective if best else 0.0):
+            index = _resampled(weight, members, rng)
+            best = Sample(w[:, index], states[:, index], effective)
+            if effective >= ENOUGH:
+                break
+        mean, low = _normal(w, _tempered(log - _density(far, low), 5 * len(w)))
+    return best
+
+
+def linearised(
+    posterior: Posterior, w: Floats, observed: Floats, members: int, rng: np.random.Generator
+) -> tuple[Floats, float]:
+    """Draws [r, members] of what the posterior would be if the simulator were linear, with the slopes that best fit a
+    cloud [r, m] and what it would have measured [p, m]; and how much that fit misses, in squares of standard deviations.
+
+    What is missed counts as noise, as related from measurement to measurement as it is among the cloud (posterior
+    linearisation: Garcia-Fernandez, Svensson, Morelande and Sarkka 2015, IEEE Trans. Signal Processing 63). The cloud
+    only says where to look: prior and measurements are taken into account once, wherever it came from.
+    """
+    history = posterior.history
+    good = np.isfinite(observed).all(axis=0)
+    mean, seen = w[:, good].mean(axis=1), observed[:, good].mean(axis=1)
+    a, s = w[:, good] - mean[:, None], (observed[:, good] - seen[:, None]) / history.sd[:, None]
+    slopes = np.linalg.solve(a @ a.T + 1e-9 * np.eye(len(a)), a @ s.T).T  # [p, r]
+    missed = s - slopes @ a  # [p, m]
+    inner = missed.T @ missed
+    size = float(np.trace(inner)) / len(inner)
+    inner.flat[:: len(inner) + 1] += len(inner)
+    weighted = slopes - missed @ np.linalg.solve(inner, missed.T @ slopes)
+    precision = np.eye(len(a)) + slopes.T @ weighted
+    centre = mean + np.linalg.solve(precision, weighted.T @ ((history.value - seen) / history.sd) - mean)
+    half = np.linalg.inv(np.linalg.cholesky(precision)).T
+    return np.asarray(centre[:, None] + half @ rng.standard_normal((len(a), members))), size
+
+
+def _normal(w: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+    """Centre [r, 1] and L [r, r] of a weighted cloud."""
+    mean = np.average(w, axis=1, weights=weight)[:, None]
+    covariance = np.atleast_2d(np.cov(w, aweights=weight))
+    covariance.flat[:: len(w) + 1] += 1e-9 + 1e-6 * np.diagonal(covariance)
+    return mean, np.linalg.cholesky(covariance)
+
+
+def _draws(mean: Floats, low: Floats, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draws of q [r, m], and their squared distance [m] from the centre in units of the narrower part."""
+    normal = rng.standard_normal((len(mean), count))
+    normal[:, : round(SHARE * count)] *= WIDE
+    return mean + low @ normal, np.einsum("ij,ij->j", normal, normal)
+
+
+def _density(far: Floats, low: Floats) -> Floats:
+    """Logarithm of q [m], but for a constant of the round."""
+    narrow, wide = -0.5 * far, -0.5 * far / WIDE**2 - len(low) * np.log(WIDE)
+    return np.asarray(np.logaddexp(np.log(1 - SHARE) + narrow, np.log(SHARE) + wide))
+
+
+def _weights(log: Floats) -> Floats:
+    weight = np.exp(log - log.max())
+    return np.asarray(weight / weight.sum())
+
+
+def _tempered(log: Floats, least: float) -> Floats:
+    """Weights flattened until `least` draws count: they point the way when the true ones stand on one or two."""
+    power = 1.0
+    while True:
+        weight = _weights(power * log)
+        if 1.0 / float((weight**2).sum()) >= min(least, 0.5 * len(log)) or power < 1e-6:
+            return weight
+        power /= 1.5
+
+
+def _resampled(weight: Floats, count: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Systematic: each draw as often as its weight says, give or take one."""
+    at = (rng.random() + np.arange(count)) / count
+    return np.asarray(np.minimum(np.searchsorted(np.cumsum(weight), at), len(weight) - 1), np.int64)

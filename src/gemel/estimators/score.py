@@ -1,0 +1,59 @@
+"""How well a simulator foretells what it has not heard yet: runs without learning, and their log score.
+
+Letters in shapes: t rows, s signals, y outputs, m members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gemel.core.values import BAD, Belief, Floats, Frame
+from gemel.loop.simulate import Assignable
+
+_LONGEST = 100  # steps that a gap between two rows is crossed in, at most
+
+
+def drive(simulator: Assignable, belief: Belief, frame: Frame, every: int, seed: int) -> tuple[Belief, Floats]:
+    """A belief moved through a frame by the inputs alone, with the noise a plan would meet; outputs [t, y, m].
+
+    An input that is not usable is NaN. Where outputs then are not finite, the states stand still over the row, as in a
+    filter. `every`: nanoseconds between turns, the longest step.
+    """
+    used = columns(frame, simulator.inputs)
+    outputs = np.empty((len(frame), len(simulator.outputs), belief.members.shape[1]))
+    memory, now = simulator.init(belief, seed), belief.time
+    for i, (time, row) in enumerate(zip(frame.time.tolist(), used, strict=True)):
+        inputs = np.repeat(row[:, None], outputs.shape[2], axis=1)
+        before, steps = memory, min(max(round((time - now) / every), 1), _LONGEST)
+        for _ in range(steps):
+            memory, outputs[i] = simulator.step(memory, inputs, (time - now) / 1e9 / steps)
+        if not np.isfinite(outputs[i]).all():
+            memory = simulator.assign(before, simulator.extract(before), time)
+        now = time
+    return Belief(tuple(simulator.states), simulator.extract(memory), now), outputs
+
+
+def columns(frame: Frame, names: Sequence[str]) -> Floats:
+    """The usable values of some signals, [t, s]; NaN where there is none, or the frame has no such signal."""
+    found = np.full((len(frame), len(names)), math.nan)
+    for i, name in enumerate(names):
+        if name in frame.signals:
+            s = frame.signals.index(name)
+            found[:, i] = np.where(frame.quality[:, s] < BAD, frame.values[:, s], math.nan)
+    return found
+
+
+def log_score(simulator: Assignable, outputs: Floats, frame: Frame, noise: Mapping[str, float]) -> Floats:
+    """Log density of what was measured, [t, n] for the n outputs that `noise` names, in nats; NaN where nothing was.
+
+    The density is Gaussian, with the ensemble's mean and its variance plus that of the measurement's noise.
+    """
+    rows = [list(simulator.outputs).index(n) for n in noise]
+    cloud, sd = outputs[:, rows], np.array(list(noise.values()))
+    variance = cloud.var(axis=2, ddof=1) + sd * sd
+    miss = columns(frame, list(noise)) - cloud.mean(axis=2)
+    score: Floats = -0.5 * (miss * miss / variance + np.log(2.0 * math.pi * variance))
+    return score

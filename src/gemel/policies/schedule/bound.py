@@ -1,0 +1,86 @@
+"""A bound from a second way: relaxations solved exactly, without the solver.
+
+A machine alone, its operations interruptible, each with a head (what its order needs before) and a tail (what comes
+after): Jackson's preemptive schedule is the optimum of that (Carlier 1982), and no schedule is shorter. An order alone
+in the shop: nothing can finish earlier, so neither can its lateness cost less.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from gemel.policies.schedule.calendar import fit
+from gemel.policies.schedule.dispatch import Shop
+from gemel.policies.schedule.problem import Order, Problem
+
+
+def bound(problem: Problem) -> int:
+    """No schedule of the problem costs less than this."""
+    shop = Shop.of(problem)
+    alone = {o.name: finish(problem, o, shop) for o in problem.orders}
+    late = sum(o.weight * max(0, alone[o.name] - o.due) for o in problem.orders if o.due is not None)
+    done = {v.service: v for v in problem.visited}
+    services = 0
+    for service in problem.services:
+        if service.name in done:
+            services += service.cost(done[service.name].start)
+            continue
+        starts = [problem.now, *(at for at, _ in service.costs if at > problem.now)]
+        choices = [service.cost(at) for at in starts] + ([] if service.skip is None else [service.skip])
+        services += min(choices)
+    longest = max([*alone.values(), *(_machine(problem, m.name, shop) for m in problem.machines)], default=0)
+    return problem.makespan * longest + late + services
+
+
+def finish(problem: Problem, order: Order, shop: Shop) -> int:
+    """When an order could be done, had it the shop and its calendars to itself after what is frozen."""
+    return _steps(problem, order, shop)[-1]
+
+
+def _steps(problem: Problem, order: Order, shop: Shop) -> list[int]:
+    """The earliest end of each step that is left, the end of the last frozen one before them."""
+    at = shop.ready[order.name]
+    found = [at]
+    resumable = {m.name: m.resumable for m in problem.machines}
+    for operation in order.operations[shop.step[order.name] :]:
+        at = min(
+            fit(shop.closed[name], max(at, shop.free[name]), work, resumable[name])[1]
+            for name, work in operation.machines.items()
+        )
+        found.append(at)
+    return found
+
+
+def _machine(problem: Problem, name: str, shop: Shop) -> int:
+    """The makespan bound of one machine, closures left out but for the heads."""
+    jobs = []
+    for order in problem.orders:
+        begun = shop.step[order.name]
+        heads = _steps(problem, order, shop)
+        left = order.operations[begun:]
+        for i, operation in enumerate(left):
+            if list(operation.machines) == [name]:
+                tail = sum(min(o.machines.values()) for o in left[i + 1 :])
+                jobs.append((max(heads[i], shop.free[name]), operation.machines[name], tail))
+    return jackson(jobs)
+
+
+def jackson(jobs: list[tuple[int, int, int]]) -> int:
+    """The least makespan of one machine with interruptions; `jobs` are rows (head, work, tail)."""
+    waiting: list[tuple[int, int]] = []  # (-tail, work left)
+    rows = sorted(jobs)
+    at, i, longest = 0, 0, 0
+    while i < len(rows) or waiting:
+        if not waiting:
+            at = max(at, rows[i][0])
+        while i < len(rows) and rows[i][0] <= at:
+            heappush(waiting, (-rows[i][2], rows[i][1]))
+            i += 1
+        tail, left = heappop(waiting)
+        until = min(at + left, rows[i][0]) if i < len(rows) else at + left
+        if until < at + left:
+            heappush(waiting, (tail, left - (until - at)))
+        else:
+            longest = max(longest, until - tail)
+        at = until
+    return longest

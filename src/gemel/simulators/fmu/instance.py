@@ -1,0 +1,318 @@
+"""One instance of an FMU, inside the child process: begun, fed, stepped, read, saved.
+
+FMPy binds the C functions; the order in which they are called is that of the state machines of FMI 1.0, 2.0 and 3.0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from fmpy import calloc, fmi1, fmi2, fmi3, free
+from fmpy.fmi1 import FMICallException
+
+from gemel.core.values import Floats
+from gemel.simulators.fmu.description import Element, Saved, Wiring
+
+OFTEN = 100
+"""How often an FMU that stops short within a step is asked to go on."""
+DISCARD, LAST_SUCCESSFUL, TERMINATED = 2, 2, 3
+"""fmi2Discard, fmi2LastSuccessfulTime, fmi2Terminated."""
+CLOSE = 1e-9
+"""Times that differ by less than this share of a step are the same."""
+
+
+class Ended(Exception):
+    """The FMU asked for the end of the simulation."""
+
+
+class Instance(Protocol):
+    """An FMU that has begun, at `time` of its own, under the inputs `fed` [u]."""
+
+    time: float
+    fed: Floats
+
+    def feed(self, inputs: Floats) -> None:
+        """Inputs [u] from now on; where one is NaN the one before holds."""
+
+    def step(self, dt: float) -> None:
+        """`dt` seconds on."""
+
+    def outputs(self) -> Floats:
+        """Outputs [y]."""
+
+    def states(self) -> Floats:
+        """Continuous states [n]."""
+
+    def assign(self, states: Floats, parameters: Floats) -> None:
+        """States [n] and parameters [p] from now on; NaN leaves one as it is."""
+
+    def save(self) -> Saved | None:
+        """Its state, where the FMU can give it."""
+
+    def load(self, saved: Saved) -> None:
+        """Be what was saved."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+class Values:
+    """Numbers of an FMU by name, got and set in one call a type."""
+
+    def __init__(self, fmu: Any, version: int, elements: Mapping[str, Element], names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._groups: dict[str, tuple[list[int], list[int], list[int]]] = {}
+        self._calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self._arrays, self._limits = version == 3, dict[str, tuple[float, float]]()
+        sizes, base = dict[str, int](), dict[tuple[str, int], int]()
+        for row, name in enumerate(names):
+            variable, place = elements[name]
+            kind = variable.type
+            if kind == "Enumeration":
+                kind = "Integer" if version < 3 else "Int64"
+            references, rows, places = self._groups.setdefault(kind, ([], [], []))
+            if (kind, variable.reference) not in base:
+                base[kind, variable.reference] = sizes.get(kind, 0)
+                sizes[kind] = base[kind, variable.reference] + variable.size
+                references.append(variable.reference)
+            rows.append(row)
+            places.append(base[kind, variable.reference] + place)
+        for kind in self._groups:
+            self._calls[kind] = getattr(fmu, f"get{kind}"), getattr(fmu, f"set{kind}")
+            if "Int" in kind:
+                limits = np.iinfo("int32" if kind == "Integer" else kind.lower())
+                self._limits[kind] = float(limits.min), float(limits.max)
+        self._sizes = sizes
+
+    def get(self) -> Floats:
+        """[n], in the order of the names."""
+        out = np.empty(len(self.names))
+        for kind, (references, rows, places) in self._groups.items():
+            out[rows] = np.array(self._all(kind, references), np.float64)[places]
+        return out
+
+    def set(self, values: Floats) -> None:
+        """[n]; NaN leaves one as it is."""
+        for kind, (references, rows, places) in self._groups.items():
+            wanted = values[rows]
+            if np.isnan(wanted).all():
+                continue
+            if len(places) == self._sizes[kind] and not np.isnan(wanted).any():
+                whole = np.empty(self._sizes[kind])
+            else:
+                whole = np.array(self._all(kind, references), np.float64)
+            known = ~np.isnan(wanted)
+            whole[np.array(places)[known]] = wanted[known]
+            self._calls[kind][1](references, self._typed(kind, whole))
+
+    def _all(self, kind: str, references: list[int]) -> Any:
+        get = self._calls[kind][0]
+        return get(references, self._sizes[kind]) if self._arrays else get(references)
+
+    def _typed(self, kind: str, values: Floats) -> list[Any]:
+        if kind == "Boolean":
+            return [bool(v >= 0.5) for v in values]
+        if kind in self._limits:
+            return [int(v) for v in np.clip(np.rint(values), *self._limits[kind])]
+        return values.tolist()
+
+
+class Binding:
+    """An FMU's functions and the values asked of it: what both interfaces begin with."""
+
+    def __init__(self, wiring: Wiring, say: Callable[[str], None]) -> None:
+        f = wiring.fmu
+        kinds = {
+            (1, "cs"): fmi1.FMU1Slave, (1, "me"): fmi1.FMU1Model,
+            (2, "cs"): fmi2.FMU2Slave, (2, "me"): fmi2.FMU2Model,
+            (3, "cs"): fmi3.FMU3Slave, (3, "me"): fmi3.FMU3Model,
+        }  # fmt: skip
+        self.wiring = wiring
+        self.fmu = kinds[f.version, f.interface](
+            guid=f.token, unzipDirectory=wiring.folder, modelIdentifier=f.identifier, instanceName=f.identifier
+        )
+        if f.version == 1 and f.interface == "cs":
+            for name in ("fmi1InitializeSlave", "fmi1DoStep"):  # bound as texts, and then read where there is none
+                self.fmu._functions[name].restype = ctypes.c_int
+        self._logged = _logger(f.version, say)
+        self.instantiate()
+        states = wiring.states if f.interface == "cs" else ()
+        self.inputs, self.outputs, self.states, self.parameters, self._start = (
+            Values(self.fmu, f.version, f.elements, names)
+            for names in (wiring.inputs, wiring.outputs, states, wiring.parameters, tuple(wiring.start))
+        )
+        self._saves = f.saves
+
+    def instantiate(self) -> None:
+        key = {1: "functions", 2: "callbacks", 3: "logMessage"}[self.wiring.fmu.version]
+        self.fmu.instantiate(**{key: self._logged})
+        if not self.fmu.component:
+            raise RuntimeError("it could not be instantiated")
+
+    def free(self) -> None:
+        f = self.wiring.fmu
+        old = "fmi1FreeSlaveInstance" if f.interface == "cs" else "fmi1FreeModelInstance"
+        getattr(self.fmu, old if f.version == 1 else f"fmi{f.version}FreeInstance")(self.fmu.component)
+
+    def initialise(self, time: float, values: Sequence[tuple[Values, Floats]]) -> Any:
+        """From instantiated to initialised; what an FMI 1.0 model says of its first event is handed back."""
+        f, fmu = self.wiring.fmu, self.fmu
+        for name, text in self.wiring.texts.items():
+            fmu.setString([f.texts[name].reference], [text])
+        if f.version == 1 and f.interface == "me":
+            fmu.setTime(time)
+        if f.version == 2:
+            fmu.setupExperiment(tolerance=f.tolerance, startTime=time)
+        self._start.set(np.array(list(self.wiring.start.values()), np.float64))
+        for some, given in values:
+            some.set(given)
+        if f.version == 1:
+            return fmu.initialize(time) if f.interface == "cs" else fmu.initialize()
+        if f.version == 2:
+            fmu.enterInitializationMode()
+        else:
+            fmu.enterInitializationMode(tolerance=f.tolerance, startTime=time)
+        fmu.exitInitializationMode()
+        return None
+
+    def written(self) -> bytes | None:
+        """The state as the FMU writes it; one that cannot after all is not asked again."""
+        if not self._saves:
+            return None
+        try:
+            state = self.fmu.getFMUState()
+            try:
+                return bytes(self.fmu.serializeFMUState(state))
+            finally:
+                self.fmu.freeFMUState(state)
+        except FMICallException:
+            self._saves = False
+            return None
+
+    def read(self, written: bytes) -> None:
+        """Take up a state."""
+        state = self.fmu.deserializeFMUState(written)
+        self.fmu.setFMUState(state)
+        self.fmu.freeFMUState(state)
+
+
+class CoSimulation:
+    """An FMU that brings its own solver."""
+
+    def __init__(self, wiring: Wiring, say: Callable[[str], None], states: Floats, parameters: Floats) -> None:
+        self._fmu = Binding(wiring, say)
+        self.fed = np.full(len(wiring.inputs), math.nan)
+        self._begin(wiring.fmu.start, states, parameters)
+
+    def feed(self, inputs: Floats) -> None:
+        self._fmu.inputs.set(inputs)
+        np.copyto(self.fed, inputs, where=~np.isnan(inputs))
+
+    def step(self, dt: float) -> None:
+        fmu, self._target = self._fmu.wiring.fmu, self._target + dt
+        if fmu.any_step:
+            count = max(math.ceil(dt / self._step - CLOSE), 1) if self._step else 1
+            for left in range(count, 0, -1):
+                self._go((self._target - self.time) / left)
+            return
+        self._step = self._step or dt  # the first step is then the only length it is ever asked for
+        while self.time + self._step <= self._target + CLOSE * self._step:
+            self._go(self._step)
+
+    def outputs(self) -> Floats:
+        return self._fmu.outputs.get()
+
+    def states(self) -> Floats:
+        return self._fmu.states.get()
+
+    def assign(self, states: Floats, parameters: Floats) -> None:
+        """Begins anew from the states, at the same time."""
+        held = np.where(np.isnan(states), self.states(), states)
+        known = np.where(np.isnan(parameters), self._known, parameters)
+        time, target = self.time, self._target
+        self._fmu.free()
+        self._fmu.instantiate()
+        self._begin(time, held, known)
+        self._target = target
+
+    def save(self) -> Saved | None:
+        written = self._fmu.written()
+        if written is None:
+            return None
+        return Saved(written, self.time, self._target, self._step, math.inf, self.fed.copy())
+
+    def load(self, saved: Saved) -> None:
+        self._fmu.read(saved.state)
+        self.time, self._target, self._step = saved.time, saved.target, saved.step
+        self.fed = saved.inputs.copy()
+
+    def close(self) -> None:
+        self._fmu.free()
+
+    def _begin(self, time: float, states: Floats, parameters: Floats) -> None:
+        fmu = self._fmu
+        fmu.initialise(time, [(fmu.parameters, parameters), (fmu.states, states), (fmu.inputs, self.fed)])
+        self.time = self._target = time
+        self.fed = fmu.inputs.get()
+        self._step, self._known = fmu.wiring.step, parameters
+
+    def _go(self, h: float) -> None:
+        """One communication step. Where the FMU stops short of its end, it is asked for the rest."""
+        end = self.time + h
+        for _ in range(OFTEN):
+            reached = self._asked(h, end)
+            if end - reached <= CLOSE * h:
+                self.time = end
+                return
+            if reached <= self.time:
+                break
+            self.time, h = reached, end - reached
+        raise RuntimeError(f"it does not get through a step of {h:g} s")
+
+    def _asked(self, h: float, end: float) -> float:
+        """The time that a step of `h` seconds reaches."""
+        fmu, version = self._fmu.fmu, self._fmu.wiring.fmu.version
+        try:
+            said = fmu.doStep(self.time, h)
+        except FMICallException as error:
+            if error.status != DISCARD or version != 2:
+                raise
+            if fmu.getBooleanStatus(TERMINATED):
+                raise Ended from None
+            return float(fmu.getRealStatus(LAST_SUCCESSFUL))
+        if version == 3:
+            _, over, early, last = said
+            if over:
+                raise Ended
+            return float(last) if early else end
+        return end
+
+
+def _logger(version: int, say: Callable[[str], None]) -> Any:
+    """The callbacks of an FMU, whose messages go to `say`."""
+
+    def tell(status: int, category: bytes | None, message: bytes | None) -> None:
+        if status:
+            say((message or category or b"").decode("utf-8", "replace"))
+
+    if version == 3:
+        return lambda _, status, category, message: tell(status, category, message)
+    lib: Any = fmi1 if version == 1 else fmi2
+    kind = f"fmi{version}Callback"
+    made = getattr(lib, f"{kind}Functions")()
+    logger = getattr(lib, f"{kind}LoggerTYPE")(lambda _c, _i, status, category, text: tell(status, category, text))
+    made.logger = logger
+    made.allocateMemory = getattr(lib, f"{kind}AllocateMemoryTYPE")(calloc)
+    made.freeMemory = getattr(lib, f"{kind}FreeMemoryTYPE")(free)
+    made.stepFinished = None
+    try:
+        from fmpy.logging import addLoggerProxy
+
+        addLoggerProxy(ctypes.byref(made))
+    except Exception:  # then messages come with their placeholders, as on platforms that FMPy has no proxy for
+        pass
+    return made
