@@ -231,6 +231,35 @@ def test_what_was_decided_before_is_not_sent_after() -> None:
     shed.close()
 
 
+def test_an_answer_that_comes_late_does_not_undo_what_a_hand_did() -> None:
+    """A command of the policy is under way when somebody takes the valve and moves it; then the plant answers."""
+    plant = Plant({})
+
+    async def story(desk: Any) -> None:
+        now = plant.clock.now()
+        slow = Decision("slow", now - 1, (Command("slow", "valve", 90.0, now + MINUTE),), status="sent")
+        answer = asyncio.Event()
+        quick = plant.send
+
+        async def send(command: Command) -> Ack:
+            if command.id == "slow":
+                await answer.wait()
+            return await quick(command)
+
+        plant.send = send  # type: ignore[method-assign]
+        waiting = asyncio.create_task(desk.loop.send(slow))
+        await asyncio.sleep(0)
+        await desk.take("valve", by="ann")
+        put = await desk.put("valve", 40, by="ann")
+        answer.set()
+        await waiting
+        assert desk.loop.state.setpoints["valve"] == put.commands[0].value != 90
+
+    plant.acts = {3: story}
+    twin(Memory(), plant, 3).close()
+    assert plant.sent
+
+
 def test_the_guard_knows_hands() -> None:
     signals = Signals([Signal("fan", role="controlled", low=0, high=2, safe=1)])
     hand = Action(START, "take", "fan", "ann", id="hand-1")

@@ -57,7 +57,7 @@ class Building:
         self._priors = [(20.0, 1.5), (17.0, 1.5), (20.0, 1.5)][:nodes]
         self._priors += [(m, m * s) for m, s in ((PRIORS | wide)[n] for n in self.parameters)]
         self._mean, self._sd = np.array([[m] for m, _ in self._priors]), np.array([s for _, s in self._priors])
-        self.bounds = {n: (1e-3, 100.0) for n in self.parameters}
+        self.bounds = dict.fromkeys(self.parameters, (1e-3, 100.0))
 
     def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
         if belief is not None:
@@ -117,7 +117,7 @@ class Building:
 
 
 def telemetry(days: int, seed: int, window: Callable[[int], float] = lambda day: 0.0) -> Frame:
-    """A plant of two nodes, heated by day and by whim; `window` is how far one is open on each day, kW/K for a wind of 1 m/s."""
+    """A plant of two nodes, heated by day and by whim; `window`: what one lets out on each day, kW/K a m/s of wind."""
     rng, n = np.random.default_rng(seed), days * 24
     hour, weather = np.arange(n), np.zeros(n)
     for i in range(1, n):

@@ -27,7 +27,7 @@ Ledger = dict[str, dict[str, float]]
 """Candidate -> `champion`, `score`, `lead`, `out`."""
 ENOUGH = 0.5
 """The part of a run's values that must have been measured for it to count."""
-STRIDES = 3
+STRIDES = 2
 """Runs that a challenger needs at least: no single one says more than this part of `margin`."""
 
 
@@ -68,9 +68,10 @@ class Compete:
     proper score: Gneiting and Raftery 2007, JASA 102), in nats a value. A challenger gathers evidence by as much as a
     run of its scores above the champion's, less `least`, and loses it by as much as it scores below (the cumulative
     sum of Page 1954, Biometrika 41, which forgets what was true of the plant long ago); at `margin` it takes over, and
-    all begin again. Of several at once it is the first named, so name the simpler ones first. No single run says more than a third of `margin`. A run of which less than half was measured says
-    nothing. A candidate that raises, or gives what is no number, is out until it ran through a whole stretch again,
-    from its prior; if it was the champion, the best of the others takes over at once.
+    all begin again. No single run says more than half of `margin`, and one of which less than half was measured
+    says nothing. Of several that may take over it is the first named, so name the simpler ones first. A candidate that
+    raises, or gives what is no number, is out until it has run through a whole stretch again, from its prior; if it
+    was the champion, the best of the others takes over at once.
 
     - `estimator`: what moves each candidate, such as `{ kind = "enkf", noise = { T_room = 0.2 } }`; it has `noise`.
     - `lead`: how far ahead they are judged; about as far as decisions look.
@@ -161,7 +162,7 @@ class Compete:
         if belief is None:
             full = replace(full, time=int(frame.time[0]) - self._every)
         if full.time != self._time:  # the memory is of another time: of today, in a fork of the past
-            self._run, self._runs, self._taught = None, 0, {}
+            self._run, self._runs, self._taught = None, 0 if belief is None else round(1.0 / self._share), {}
         ledger = simulator.ledger(full)
         parts = {
             n: replace(simulator.part(full, n), innovation=self._taught.get(n, last)) for n in simulator.candidates

@@ -17,15 +17,15 @@ WIDE, SHARE = 2.0, 0.25
 """Standard deviations of the wider part of q to those of the other, and how much of q it is."""
 RIGHT = 0.1
 """A cloud is as good as the posterior when the logarithm of the ratio of their densities varies by less."""
-ENOUGH, LEAST = 0.4, 0.1
-"""Of the draws that should count (effective sample size) for no further round, and must count for an answer."""
-_ROUNDS = 6
+LEAST = 0.25
+"""Of the members asked for: how many draws must count for an answer."""
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Draws of the posterior [r, m], the states at the end [k, m] that they lead to, and `effective`: how much of what
-    was drawn counts, 0 to 1."""
+    """Draws of the posterior [r, m], the states at the end [k, m] that they lead to, and `effective`: how many draws
+    count, in members."""
 
     w: Floats
     states: Floats
@@ -37,30 +37,33 @@ def sample(
 ) -> Sample | None:
     """`members` draws of the posterior, found from a cloud [r, m] near it; None where they would be too few.
 
-    A few times as many are drawn from a normal distribution like the cloud, run, and weighed by how much more probable
-    they are under prior and measurements than there; the result is exact whatever the cloud was, for large numbers
-    (population Monte Carlo: Cappe, Guillin, Marin and Robert 2004, J. Comp. Graph. Stat. 13). When too few count, the
-    next round draws around those that do. A cloud that turns out to be the posterior is returned as it is.
+    Twice as many are drawn from a normal distribution like the cloud, run, and weighed by how much more probable they
+    are under prior and measurements than there. Until as many count as are asked for (effective sample size), another
+    round draws around those that do, and all draws are weighed against all that they may have come from (adaptive
+    multiple importance sampling: Cornuet, Marin, Mira and Robert 2012, Scandinavian J. of Statistics 39). For large
+    numbers the result is exact, whatever the cloud was. One that turns out to be the posterior is returned as it is.
     """
-    mean, low = _normal(cloud, None)
-    best: Sample | None = None
+    shapes = [_normal(cloud, None)]
+    found: list[tuple[Floats, Floats, Floats]] = []  # draws, their states at the end, log density of each
     for i in range(rounds):
-        w, far = _draws(mean, low, 4 * members, rng)
+        w = _draws(*shapes[-1], 2 * members, rng)
         observed, states = posterior.run(w)
-        log = posterior.log(w, observed)
+        found.append((w, states, posterior.log(w, observed)))
+        if i == 0 and cloud.shape[1] == members and _right(found[0][2], w, *shapes[0]):
+            return Sample(cloud, posterior.run(cloud)[1], 1.0)
+        w, states, log = (np.concatenate(x, axis=-1) for x in zip(*found, strict=True))
         if not np.isfinite(log).any():
             return None
-        if i == 0 and cloud.shape[1] == members and float(np.std((log + 0.5 * far)[round(SHARE * len(far)) :])) < RIGHT:
-            return Sample(cloud, posterior.run(cloud)[1], 1.0)
-        weight = _weights(log - _density(far, low))
-        effective = 1.0 / float((weight**2).sum()) / len(weight)
-        if effective >= max(LEAST, best.effective if best else 0.0):
-            index = _resampled(weight, members, rng)
-            best = Sample(w[:, index], states[:, index], effective)
-            if effective >= ENOUGH:
-                break
-        mean, low = _normal(w, _tempered(log - _density(far, low), 5 * len(w)))
-    return best
+        ratio = log - np.logaddexp.reduce([_density(w, *shape) for shape in shapes], axis=0)
+        weight = _weights(ratio)
+        effective = 1.0 / float((weight**2).sum()) / members
+        if effective >= 1.0:
+            break
+        shapes.append(_normal(w, _tempered(ratio, 5 * len(w))))
+    if effective < LEAST:
+        return None
+    index = _resampled(weight, members, rng)
+    return Sample(w[:, index], states[:, index], effective)
 
 
 def linearised(
@@ -97,17 +100,26 @@ def _normal(w: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     return mean, np.linalg.cholesky(covariance)
 
 
-def _draws(mean: Floats, low: Floats, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Draws of q [r, m], and their squared distance [m] from the centre in units of the narrower part."""
+def _draws(mean: Floats, low: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Draws of q [r, m], those of its wider part first."""
     normal = rng.standard_normal((len(mean), count))
     normal[:, : round(SHARE * count)] *= WIDE
-    return mean + low @ normal, np.einsum("ij,ij->j", normal, normal)
+    return np.asarray(mean + low @ normal)
 
 
-def _density(far: Floats, low: Floats) -> Floats:
-    """Logarithm of q [m], but for a constant of the round."""
-    narrow, wide = -0.5 * far, -0.5 * far / WIDE**2 - len(low) * np.log(WIDE)
-    return np.asarray(np.logaddexp(np.log(1 - SHARE) + narrow, np.log(SHARE) + wide))
+def _density(w: Floats, mean: Floats, low: Floats) -> Floats:
+    """Logarithm of q [m], but for a constant."""
+    far = np.einsum("ij,ij->j", *(np.linalg.solve(low, w - mean),) * 2)
+    wide = -0.5 * far / WIDE**2 - len(low) * np.log(WIDE)
+    both = np.logaddexp(np.log(1 - SHARE) - 0.5 * far, np.log(SHARE) + wide)
+    return np.asarray(both - np.log(np.diagonal(low)).sum())
+
+
+def _right(log: Floats, w: Floats, mean: Floats, low: Floats) -> bool:
+    """Whether the posterior's log density at draws of q's narrower part is that of the normal distribution itself."""
+    few = slice(round(SHARE * len(log)), None)
+    unit = np.linalg.solve(low, w[:, few] - mean)
+    return float(np.std(log[few] + 0.5 * np.einsum("ij,ij->j", unit, unit))) < RIGHT
 
 
 def _weights(log: Floats) -> Floats:

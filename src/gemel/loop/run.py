@@ -239,7 +239,8 @@ class Loop:
                 stopped = Ack(command.id, "silent", self.state.now, "the twin was stopped meanwhile")
                 ack = acks.setdefault(command.id, stopped)
                 self.state.acks[ack.state] = self.state.acks.get(ack.state, 0) + 1
-                if ack.state in ("done", "accepted"):
+                overtaken = self.state.moved.get(command.signal, 0) > decision.time  # by a hand, since
+                if ack.state in ("done", "accepted") and not overtaken:
                     self.state.setpoints[command.signal] = command.value
             await self.note(decision, *acks.values())
         self.watch(self)

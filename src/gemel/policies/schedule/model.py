@@ -102,9 +102,9 @@ class Model:
         rows = starts(closed, work, max(at, self.shop.free[name]), self.until, machine.resumable)
         domain = cp_model.Domain.from_intervals([row[:2] for row in rows])
         pauses = sorted({pause for _, _, pause in rows})
-        length: Any = work
+        length: Any = work + (pauses[0] if pauses else 0)
         if len(pauses) > 1:  # an interrupted operation lasts as long as its start says
-            length = work + self._pause(start, rows, pauses, here)
+            length = self._length(start, work, rows, pauses, here)
         inside = cp.add_linear_expression_in_domain(start, domain)
         whole = cp.add(end == start + length)
         if here is None:
@@ -116,15 +116,17 @@ class Model:
         self.slots[name].append(Slot(key, operation.family, start, end, here, interval))
         return here
 
-    def _pause(self, start: Any, rows: list[tuple[int, int, int]], pauses: list[int], here: Any) -> Any:
+    def _length(self, start: Any, work: int, rows: list[tuple[int, int, int]], pauses: list[int], here: Any) -> Any:
         cp = self.cp
+        length = cp.new_int_var(work + pauses[0], work + pauses[-1], "")
         chosen = [cp.new_bool_var("") for _ in pauses]
         for pause, literal in zip(pauses, chosen, strict=True):
             domain = cp_model.Domain.from_intervals([row[:2] for row in rows if row[2] == pause])
             within = [literal] if here is None else [literal, here]
             cp.add_linear_expression_in_domain(start, domain).only_enforce_if(within)
+            cp.add(length == work + pause).only_enforce_if(literal)
         cp.add_exactly_one(chosen)
-        return sum(pause * literal for pause, literal in zip(pauses, chosen, strict=True))
+        return length
 
     # -- machines ---------------------------------------------------------------------------------------------------
 

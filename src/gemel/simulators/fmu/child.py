@@ -72,6 +72,7 @@ class Host:
         self.wiring, self._make, self.box, self.limit = wiring, make, box, limit
         self.said: deque[str] = deque(maxlen=3)
         self._held: dict[int, Any] = {}
+        self._nothing = np.full(len(wiring.states), np.nan), np.full(len(wiring.parameters), np.nan)
         self._calls, self.time = 0, wiring.fmu.start
 
     def tick(self, time: float) -> None:
@@ -101,14 +102,12 @@ class Host:
         held = self._held.get(task.slot)
         if task.begin is None:
             return held
-        made = isinstance(task.begin, Saved)
-        if held is not None and not made:
+        if held is not None and not isinstance(task.begin, Saved):
             self._held.pop(task.slot).close()
             held = None
         if held is None:
-            nothing = np.full(len(self.wiring.states), np.nan), np.full(len(self.wiring.parameters), np.nan)
-            held = self._make(self.wiring, self.said.append, *(nothing if made else task.begin))
-            self._held[task.slot] = held
+            states, parameters = task.begin if not isinstance(task.begin, Saved) else self._nothing
+            held = self._held[task.slot] = self._make(self.wiring, self.said.append, states, parameters)
         if isinstance(task.begin, Saved):
             held.load(task.begin)
         return held

@@ -35,6 +35,7 @@ class ModelExchange:
         self._fmu = Binding(wiring, say)
         self._fixed = not all(wiring.fmu.elements[n][0].tunable for n in wiring.parameters)
         self._solver: Solver | None = None
+        self.time, self._event = wiring.fmu.start, math.inf
         self._begin(wiring.fmu.start, parameters, np.full(len(wiring.inputs), math.nan))
         if not np.isnan(states).all():
             self.assign(states, np.full(len(parameters), math.nan))
@@ -93,7 +94,7 @@ class ModelExchange:
 
     def save(self) -> Saved | None:
         written = self._fmu.written()
-        return written and Saved(written, self.time, self.time, 0.0, self._event, self.fed.copy())
+        return None if written is None else Saved(written, self.time, self.time, 0.0, self._event, self.fed.copy())
 
     def load(self, saved: Saved) -> None:
         self._fmu.read(saved.state)

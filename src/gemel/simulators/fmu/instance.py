@@ -206,6 +206,8 @@ class CoSimulation:
     def __init__(self, wiring: Wiring, say: Callable[[str], None], states: Floats, parameters: Floats) -> None:
         self._fmu = Binding(wiring, say)
         self.fed = np.full(len(wiring.inputs), math.nan)
+        self.time = self._target = wiring.fmu.start
+        self._step, self._known = wiring.step, parameters
         self._begin(wiring.fmu.start, states, parameters)
 
     def feed(self, inputs: Floats) -> None:
@@ -258,7 +260,7 @@ class CoSimulation:
         fmu.initialise(time, [(fmu.parameters, parameters), (fmu.states, states), (fmu.inputs, self.fed)])
         self.time = self._target = time
         self.fed = fmu.inputs.get()
-        self._step, self._known = fmu.wiring.step, parameters
+        self._known = parameters
 
     def _go(self, h: float) -> None:
         """One communication step. Where the FMU stops short of its end, it is asked for the rest."""
