@@ -33,7 +33,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("discover",),
     ("serve",),
     ("__init__",),
-    ("demo", "commands_calibrate", "commands_desk", "commands_lab", "commands_new", "commands_past", "commands_serve"),
+    (
+        "demo",
+        "commands_calibrate",
+        "commands_challenge",
+        "commands_desk",
+        "commands_lab",
+        "commands_new",
+        "commands_past",
+        "commands_serve",
+    ),
     ("cli", "__main__"),
 )
 """Rooms, lowest floor first. A room may import itself and lower floors, never a neighbour."""
@@ -123,6 +132,7 @@ FORBIDDEN = {
     r"\bprint\(": {
         "cli.py",
         "commands_calibrate.py",
+        "commands_challenge.py",
         "commands_desk.py",
         "commands_lab.py",
         "commands_new.py",

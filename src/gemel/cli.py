@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gemel import commands_calibrate, commands_desk, commands_serve
+from gemel import commands_calibrate, commands_challenge, commands_desk, commands_serve
 from gemel.commands_lab import lab
 from gemel.commands_new import new
 from gemel.commands_past import shadow, whatif
@@ -230,6 +230,7 @@ def fetch(
 
 
 commands_calibrate.mount(app)
+commands_challenge.mount(app)
 commands_desk.mount(app)
 commands_serve.mount(app)
 

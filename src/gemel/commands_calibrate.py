@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +124,7 @@ def _parameters(card: Mapping[str, Any]) -> None:
     _table(("parameter", "", "before", "after", "what the telemetry told"), rows, "it has no parameters")
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: str) -> None:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

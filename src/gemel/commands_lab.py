@@ -145,6 +145,31 @@ def adapt(
 
 
 @lab.command()
+def amortise(
+    file: Annotated[Path, typer.Argument(help="The twin file: a simulator, an estimator with noise.", show_default=False)],
+    into: Annotated[Path, typer.Option(help="Folder for the network.", show_default=False)],
+    window: Annotated[str, typer.Option(help="The longest stretch of telemetry it will be shown.")] = "2d",
+    steps: Annotated[int, typer.Option(help="Of training.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Other simulated runs.")] = 0,
+    json: Json = False,
+) -> None:
+    """Train a network that tells a simulator's parameters from telemetry, on simulated runs alone."""
+    from gemel.config import load
+    from gemel.serve.terminal import progress
+
+    with _needed():
+        from gemel.lab.amortise import Recipe
+        from gemel.lab.amortise import amortise as train
+    with load(file) as twin, progress(f"simulating and training for {twin.name}", json) as step:
+        recipe = Recipe(window=window, steps=steps, seed=seed)
+        card = train(twin, into, recipe, watch=lambda done, of, loss: step(done, of, f"{-loss:.2f} nats learned"))
+    scores = card["scores"]
+    text = f"{card['runs']:,} simulated runs in {card['seconds']:.0f} s; on new ones it learns {scores['gained']:.2f} nats, "
+    text += f"and {scores['within']:.1%} of the truth is within its 90 % intervals"
+    _answer(json, card, text, f"Amortised(twin.simulator, '{into}') is a start for esmda: docs/honest.md")
+
+
+@lab.command()
 def promote(
     into: Annotated[Path, typer.Option(help="Folder of the weights in use.", show_default=False)],
     run: Annotated[Path | None, typer.Argument(help="Folder of an exported run.", show_default=False)] = None,

@@ -147,6 +147,8 @@ def _nested(wing: str, value: Any) -> Any:
     """A part inside a part (a member of a pool) is of the same wing."""
     if isinstance(value, list | tuple):
         return [_nested(wing, v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _nested(wing, v) for k, v in value.items()}
     return spec_of(wing, value) if hasattr(value, "spec") else value
 
 

@@ -21,6 +21,7 @@ from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
 from gemel.desk import Desk, calibration, people
 from gemel.desk.bell import ringing
+from gemel.desk.challenge import challenged
 from gemel.desk.fork import Fork, forked
 from gemel.desk.reopen import reopening
 from gemel.loop.act import Actuator
@@ -235,7 +236,7 @@ class Twin:
     maintain, maintenance, end_maintenance = people.maintain, people.maintenance, people.end_maintenance
     hands, take, put, release = people.hands, people.take, people.put, people.release
     calibrate, calibrations = calibration.calibrated, calibration.calibrations
-    use_calibration = calibration.use_calibration
+    use_calibration, challenge = calibration.use_calibration, challenged
 
     # -- running ------------------------------------------------------------------------------------------------
 

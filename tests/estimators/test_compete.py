@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from buildings import DAY, HOUR, Building, Memory, bound, champions, telemetry
 
+from estimators.buildings import DAY, HOUR, Building, Memory, bound, champions, telemetry
 from gemel.core.codec import decode, encode
 from gemel.core.errors import ConfigError, PartError
 from gemel.core.values import BAD, Belief, Floats, Frame
@@ -79,7 +79,7 @@ def test_a_change_of_the_plant_is_followed_within_two_days_and_back_again() -> N
 
 def test_equal_candidates_do_not_take_turns() -> None:
     simulator = pair(one=Building(2), other=Building(2, noise=0.031))
-    found = champions(simulator, course(compete(simulator), telemetry(60, 2)))
+    found = champions(simulator, course(compete(simulator), telemetry(40, 2)))
     assert len(found) == 1
 
 

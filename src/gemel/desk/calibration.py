@@ -27,8 +27,6 @@ from gemel.loop.run import Loop
 class Asked(Protocol):
     """A twin."""
 
-    artifacts: Shelf
-
     def _ask(self, method: str, **named: Any) -> Any: ...
 
 
@@ -173,7 +171,7 @@ def guarded(detectors: tuple[Any, ...], setting: Setting) -> tuple[Any, ...]:
     return (*detectors, own)
 
 
-# -- what a script may do: methods of `Twin` ----------------------------------------------------------------------------
+# -- what a script may do: methods of `Twin` ---------------------------------------------------------------------------
 
 
 def calibrated(
@@ -206,4 +204,3 @@ def use_calibration(self: Asked, version: str = "", why: str = "") -> str:
     belief its parameters are drawn again, and its states stay. Returns the version in use."""
     found: str = self._ask("use_calibration", version=version, why=why)
     return found
-

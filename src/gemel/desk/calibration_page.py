@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -87,9 +87,9 @@ def _scores(card: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "<section><h2>How well it foresees what was held back</h2>"
         f"<p>Nothing was fitted to the last {card['rows'] - card['trained']:,} rows. From {card['starts']} starts in "
-        f"them each simulator ran {spell(card['horizon'])} ahead under the inputs that came, from states that a filter with "
-        "its own parameters had found by then. The naive forecasts hear no inputs and are as uncertain as they have "
-        'been before.</p><div class="wide"><table>'
+        f"them each simulator ran {spell(card['horizon'])} ahead under the inputs that came, from states that a filter "
+        "with its own parameters had found by then. The naive forecasts hear no inputs and are as uncertain as they "
+        'have been before.</p><div class="wide"><table>'
     )
     heads = "".join(f"<th>{name}</th>" for _, name in METRICS)
     yield f'<tr><th>output</th><th class="l">forecast</th>{heads}</tr>'
@@ -167,7 +167,7 @@ def _course(one: Mapping[str, Any]) -> str:
     mean, spread, tall = one["mean"], one["spread"], 230
     keep = _kept(len(mean))
     low, high = _reach([one["measured"], mean - spread, mean + spread])
-    x, y = _across(len(mean)), lambda v: 8 + tall * (1 - (v - low) / (high - low))
+    x, y = _across(len(mean)), _down(low, high, tall)
     up, down = (_path(x[keep], y((mean + s * spread)[keep])) for s in (1, -1))
     back = down.split("L")[::-1]
     band = f"{up}L{'L'.join(back).replace('M', '')}Z"
@@ -187,7 +187,7 @@ def _residuals(one: Mapping[str, Any]) -> str:
     r, tall = one["residual"], 96
     keep = _kept(len(r))
     reach = max(_reach([np.abs(r)])[1], 1e-9)
-    x, y = _across(len(r)), lambda v: 8 + tall * (1 - (np.clip(v, -reach, reach) + reach) / (2 * reach))
+    x, y = _across(len(r)), _down(-reach, reach, tall)
     held = x[min(one["first"], len(x) - 1)]
     body = [
         f'<rect class="held" x="{held:.1f}" y="8" width="{x[-1] - held:.1f}" height="{tall}"/>',
@@ -274,6 +274,11 @@ def _kept(count: int) -> Any:
 
 def _across(count: int) -> Floats:
     return LEFT + (WIDTH - LEFT - RIGHT) * np.arange(count) / max(count - 1, 1)
+
+
+def _down(low: float, high: float, tall: float) -> Callable[[Any], Any]:
+    """Value -> how far down it stands."""
+    return lambda v: 8 + tall * (1 - (np.clip(v, low, high) - low) / (high - low))
 
 
 def _reach(parts: Sequence[Floats]) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gemel.core.calibrated import NAME
 from gemel.core.rollup import Indexed
 from gemel.core.units import duration
 from gemel.core.values import DECILES, Belief, Floats
@@ -80,6 +81,7 @@ def _forecaster(twin: Any) -> dict[str, Any]:
     versions = [
         {"name": name, "version": version, "promoted": version == shelf.promoted(name), "card": dict(held.card)}
         for name in shelf.names()
+        if name != NAME  # those are of the simulator
         for version in shelf.versions(name)
         for held in [shelf.version(name, version)]
     ]

@@ -31,7 +31,7 @@ class Calibration:
     that exceed together count as one alarm: `cluster` is the mean number of rows in a run above the tenth.
     """
 
-    memory: int = 20_000  # scores kept; the oldest go
+    memory: int = 10_000  # scores kept; the oldest go
     scores: Floats = field(default_factory=lambda: np.empty(0))
     cluster: float = 1.0
     _start: float = math.inf  # of the tail
@@ -68,19 +68,6 @@ class Calibration:
         tail = TAIL * np.exp(-np.maximum(scores - self._start, 0.0) / self._excess)
         found: Floats = np.where(scores > self._start, np.maximum(np.minimum(tail, rank), 1e-300), rank)
         return np.where(np.isfinite(scores), found, 1.0)
-
-    def limit(self, alarms_per_week: float, step: int) -> float:
-        """The p-value below which a row is an alarm, so that there are so many false ones a week; `step` in ns."""
-        return min(alarms_per_week * step / WEEK * self.cluster, 0.5)
-
-    def snapshot(self) -> Mapping[str, Any]:
-        """Its memory."""
-        return {"scores": self.scores}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take it up again."""
-        self.scores = np.empty(0)
-        self.add(np.asarray(state["scores"]))
 
 
 def cauchy(p: Floats) -> Floats:

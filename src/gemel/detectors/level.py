@@ -53,10 +53,11 @@ class Level:
     """Scores rows by how far each signal has left its wandering level, in squared standard deviations.
 
     - `window`: rows whose mean is measured against the level before them.
+    - `fixed`: the level is where it was in the normal time, and stays there.
     """
 
-    def __init__(self, window: int = 10) -> None:
-        self.window = window
+    def __init__(self, window: int = 10, fixed: bool = False) -> None:
+        self.window, self.fixed = window, fixed
         self.q: Floats = np.empty(0)
         self.r: Floats = np.empty(0)
         self._centre: Floats = np.empty(0)
@@ -70,15 +71,19 @@ class Level:
         """Learn from a normal time, [t, c]; scoring then goes on where it ended."""
         self._centre, self._scale = standard(values)
         z = (values - self._centre) / self._scale
-        self.q, self.r = fit_level(z)
-        self.r = np.maximum(self.r, 1e-6)
-        self._m, self._P = np.zeros(z.shape[1]), self.r + 1.0
+        self._m, self._P = np.zeros(z.shape[1]), np.zeros(z.shape[1])
         self._recent = np.empty((0, z.shape[1]))
         self._frozen = np.zeros(z.shape[1], bool)
+        if self.fixed:
+            self.q, self.r = np.zeros(z.shape[1]), np.ones(z.shape[1])
+        else:
+            self.q, self.r = fit_level(z)
+            self.r = np.maximum(self.r, 1e-6)
+            self._P = self.r + 1.0
         self.score(values)
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
-        """The rows that follow, [t, c]: the largest squared deviation of any signal [t], and that of each [t, c]."""
+        """The rows that follow, [t, c]: the squared deviation of each signal, [t, c], twice."""
         z = (values - self._centre) / self._scale
         w = self.window
         rows = np.vstack([self._recent, z])
@@ -87,8 +92,8 @@ class Level:
         counts = np.cumsum(np.vstack([np.zeros(z.shape[1]), np.isfinite(rows)]), axis=0)
         before = len(self._recent)
         for i in range(len(z)):
-            j = before + i  # the newest row; the one that leaves the window is j - w
-            if j >= w:
+            j = before + i  # the newest row; the one that the level learns from is j - w
+            if j >= w and not self.fixed:
                 old = rows[j - w]
                 self._P = self._P + self.q
                 learn = np.isfinite(old) & ~self._frozen
@@ -101,11 +106,11 @@ class Level:
             shares[i] = np.where(n > 0, (mean - self._m) ** 2 / (self._P + self.q * w + self.r / np.maximum(n, 1)), 0.0)
             self._frozen = shares[i] > FROZEN
         self._recent = rows[-w:]
-        return shares.max(axis=1), shares
+        return shares, shares
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
-        return {k: v for k, v in vars(self).items() if k != "window"}
+        return {k: v for k, v in vars(self).items() if k not in ("window", "fixed")}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -74,10 +75,14 @@ def toml(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {toml(held)}' for key, held in value.items())} }}"
+        return f"{{ {', '.join(f'{_key(key)} = {toml(held)}' for key, held in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml(held) for held in value)}]"
     return str(value)
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else toml(text)
 
 
 def _asset(id: str, all: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ It was trained on simulated runs of one simulator, drawn from its priors (neural
 Murray 2016, NeurIPS 29), so it answers for that simulator only, and roughly. `esmda(..., start=)` makes its proposal
 exact, or does without it.
 
-Legend: T bins of a window, c its channels, f numbers that a window is told in, r directions and w coordinates as in
+Legend: T bins of a window, c numbers told of each, r directions and w coordinates as in
 `posterior`, b windows, t rows, u inputs, y outputs.
 """
 
@@ -27,7 +27,7 @@ from gemel.loop.simulate import Assignable
 
 SHIPPED = Path(__file__).parent / "weights"
 """Where the networks that come with Gemel lie."""
-_EDGES = np.concatenate([np.linspace(0.0, 1.0 / 16, 9)[:-1], np.linspace(1.0 / 16, 1.0, 25)])
+_EDGES = np.concatenate([np.linspace(0.0, 1.0 / 16, 9)[:-1], np.linspace(1.0 / 16, 1.0, 41)])
 """Of the bins, as parts of the window: narrow at first, where the first states show."""
 BINS = len(_EDGES) - 1
 
@@ -46,13 +46,13 @@ class Telling:
     hours: float
 
     @property
-    def size(self) -> int:
-        """How many numbers."""
-        return BINS * (len(self.input_size) + 2 * len(self.outputs)) + len(self.outputs) + 1
+    def channels(self) -> int:
+        """c: how many numbers a bin."""
+        return len(self.input_size) + 3 * len(self.outputs) + 1
 
     def tell(self, part: Floats, inputs: Floats, outputs: Floats, noise: Floats, hours: float) -> Float32s:
-        """[b, f] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b] with
-        NaN where nothing usable was measured, noise [y, b]: means in bins, how full the bins are, and the noise."""
+        """[b, c, T] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b] with
+        NaN where nothing usable was measured, noise [y, b]: means in bins, how full the bins are, noise and length."""
         bins = np.clip(np.searchsorted(_EDGES, part, side="right") - 1, 0, BINS - 1)
         into = (bins == np.arange(BINS)[:, None]).astype(np.float64)  # [T, t]
         many = np.maximum(into.sum(axis=1), 1.0)[:, None, None]
@@ -67,9 +67,10 @@ class Telling:
         full = binned(seen.astype(np.float64))
         measured = binned(np.where(seen, (outputs - centre) / size, 0.0)) / np.maximum(full, 1.0)
         b = outputs.shape[2]
-        told = [x.reshape(-1, b) for x in (driven, measured, full / many)]
-        told += [np.log(noise / np.array(self.noise)[:, None]), np.full((1, b), np.log(hours / self.hours))]
-        return np.concatenate(told).T.astype(np.float32)
+        told = [driven, measured, full / many]
+        for one in (np.log(noise / np.array(self.noise)[:, None]), np.full((1, b), np.log(hours / self.hours))):
+            told.append(np.broadcast_to(one, (BINS, *one.shape)))
+        return np.concatenate(told, axis=1).transpose(2, 1, 0).astype(np.float32)
 
 
 class Amortised:
@@ -95,14 +96,18 @@ class Amortised:
     def propose(self, frame: Frame, noise: Mapping[str, float], members: int = 100, seed: int = 0) -> Belief:
         """States and parameters at the start of the frame, before any of its rows: a guess from all of them."""
         history = History(self._simulator, frame, noise, seed)
-        mean, low = self.normal(self.told(history, noise))
-        w = mean[:, None] + low @ np.random.default_rng((seed, 3)).standard_normal((len(mean), members))
+        w = self.draws(history, members, np.random.default_rng((seed, 3)))
         states = self._scale.back(self.coordinates.back(w))
         return Belief(tuple(self._simulator.states), states, int(history.time[0]))
 
-    def told(self, history: History, noise: Mapping[str, float]) -> Float32s:
-        """The frame of a history in the network's numbers, [1, f]."""
-        span = history.time - history.time[0]
+    def draws(self, history: History, members: int, rng: np.random.Generator) -> Floats:
+        """Draws [r, members] of the proposal, on the network's coordinates."""
+        mean, low = self.normal(self.told(history))
+        return np.asarray(mean[:, None] + low @ rng.standard_normal((len(mean), members)))
+
+    def told(self, history: History) -> Float32s:
+        """The frame of a history in the network's numbers, [1, c, T]."""
+        noise, span = history.noise, history.time - history.time[0]
         names = [self._simulator.outputs[i] for i in self.telling.outputs]
         outputs = history.outputs([n if n in noise else "" for n in names])[:, :, None]
         sd = np.array([noise.get(n, usual) for n, usual in zip(names, self.telling.noise, strict=True)])[:, None]

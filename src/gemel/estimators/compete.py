@@ -106,11 +106,11 @@ class Compete:
             problems.append("compete.estimator: it has no noise, so nothing can be scored")
         if problems:
             raise ConfigError(problems, 'estimator = { kind = "enkf", noise = { T_room = 0.2 } }')
-        self._estimator, self.noise, self.members = made, dict(made.noise), int(getattr(made, "members", 64))
+        self.estimator, self.noise, self.members = made, dict(made.noise), int(getattr(made, "members", 64))
         self._lead, self._share = spans["lead"], 1.0 - math.exp(-spans["lead"] / spans["window"])
         self._margin, self._least = margin, least
         self._run: Run | None = None
-        self._time, self._runs = 0, 0  # of the belief the memory belongs to; runs that counted
+        self._time = 0  # of the belief that the memory belongs to
         self._taught: dict[str, Mapping[str, tuple[float, float]]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compete:
@@ -137,16 +137,16 @@ class Compete:
         self._simulator, self._every, self._seed = cast(Field, simulator), setting.every, setting.seed
         self._each: dict[str, Any] = {}
         for name, one in simulator.candidates.items():
-            self._each[name] = deepcopy(self._estimator)
+            self._each[name] = deepcopy(self.estimator)
             self._each[name].bind(replace(setting, simulator=one))
 
     def snapshot(self) -> dict[str, Any]:
         each = {n: one.snapshot() for n, one in self._each.items() if isinstance(one, Stateful)}
         run = None if self._run is None else asdict(self._run) | {"ahead": dict(self._run.ahead)}
-        return {"time": self._time, "runs": self._runs, "taught": self._taught, "run": run, "each": each}
+        return {"time": self._time, "taught": self._taught, "run": run, "each": each}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._time, self._runs, self._taught = state["time"], state["runs"], dict(state["taught"])
+        self._time, self._taught = state["time"], dict(state["taught"])
         held = state["run"]
         self._run = None
         if held is not None and set(held["ahead"]) == set(self._each):
@@ -162,7 +162,7 @@ class Compete:
         if belief is None:
             full = replace(full, time=int(frame.time[0]) - self._every)
         if full.time != self._time:  # the memory is of another time: of today, in a fork of the past
-            self._run, self._runs, self._taught = None, 0 if belief is None else round(1.0 / self._share), {}
+            self._run, self._taught = None, {}
         ledger = simulator.ledger(full)
         parts = {
             n: replace(simulator.part(full, n), innovation=self._taught.get(n, last)) for n in simulator.candidates
@@ -239,10 +239,9 @@ class Compete:
             return
         champion, most = _champion(ledger), self._margin / STRIDES
         mean = {n: run.sums[n] / run.values for n in run.ahead if n not in run.failed}
-        self._runs += 1
-        share = max(self._share, 1.0 / self._runs)
         for name, score in mean.items():
-            ledger[name]["score"] += share * (score - ledger[name]["score"])
+            before = ledger[name]["score"]
+            ledger[name]["score"] += (self._share if before else 1.0) * (score - before)
             if name != champion:
                 gained = min(max(score - mean[champion] - self._least, -most), most)
                 ledger[name]["lead"] = max(ledger[name]["lead"] + gained, 0.0)

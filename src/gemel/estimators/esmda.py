@@ -13,8 +13,9 @@ import numpy as np
 from gemel.core.errors import InputError
 from gemel.core.values import Belief, Bools, Floats, Frame
 from gemel.estimators import analysis
+from gemel.estimators.amortised import Amortised
 from gemel.estimators.history import History, Priors
-from gemel.estimators.importance import Sample, linearised, sample
+from gemel.estimators.importance import Sample, linearised, normal, sample
 from gemel.estimators.posterior import Posterior
 from gemel.loop.simulate import Assignable
 
@@ -32,7 +33,7 @@ def esmda(
     *,
     members: int = 100,
     seed: int = 0,
-    start: Belief | None = None,
+    start: Amortised | None = None,
 ) -> Belief:
     """What the simulator's states and parameters are at the end of `frame`, all of it taken into account.
 
@@ -47,44 +48,43 @@ def esmda(
     there are few enough states and parameters for that (see `importance`); otherwise the ensemble stays as it is.
 
     `noise`: `{output = standard deviation}` of what is measured, and of what the simulator does not describe; `priors`:
-    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a guess at states and parameters at the
-    frame's start, such as a network's (`amortised`): it says where to look and nothing else, so the posterior is the
-    same, sooner; where it does not lead there it is left aside.
+    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a network that was
+    trained for this simulator and says where to look: the posterior is the same, sooner; where it does not lead there
+    it is left aside.
     """
     if members < 3:
         raise InputError("esmda: members must be 3 or more")
-    posterior = Posterior(History(simulator, frame, noise, seed), priors)
+    history = History(simulator, frame, noise, seed)
+    posterior = Posterior(history, priors, start.coordinates if start and not priors else None)
     rng = np.random.default_rng((seed, 1))
     if start is not None and (found := started(posterior, start, members, rng)):
         return posterior.belief(found.states)
     cloud = smoothed(posterior, members, rng)
-    found = sample(posterior, cloud, members, rng) if len(cloud) <= members / 5 else None
+    found = sample(posterior, normal(cloud), members, rng) if len(cloud) <= members / 5 else None
     return posterior.belief(found.states if found else posterior.run(cloud)[1])
 
 
-def started(posterior: Posterior, start: Belief, members: int, rng: np.random.Generator) -> Sample | None:
-    """`members` draws of the posterior from a guess; None if it does not lead there soon.
+def started(posterior: Posterior, start: Amortised, members: int, rng: np.random.Generator) -> Sample | None:
+    """`members` draws of the posterior, from where a network says it is; None if that does not lead there soon.
 
-    A few members of the guess are moved to where the posterior would be if the simulator were linear about them, again
-    and again until it nearly is; then a sample is drawn and weighed."""
-    history = posterior.history
-    names = list(history.simulator.states)
-    if set(start.names) != set(names):
-        raise InputError("start must hold the states of the simulator", f"these are {', '.join(names)}")
+    A few draws of the network's are moved to where the posterior would be if the simulator were linear about them,
+    again and again until it nearly is; then a sample is drawn and weighed."""
     r = len(posterior.coordinates)
-    few = min(max(32, 4 * r), start.members.shape[1])
+    few = min(max(32, 4 * r), members)
     if few < r + 2:
         return None
-    states = np.array([start.row(n)[:few] for n in names])
-    w = posterior.coordinates.forward(history.scale.forward(states))
+    w = start.draws(posterior.history, few, rng)
+    if posterior.coordinates is not start.coordinates:  # the priors are others
+        w = posterior.coordinates.forward(start.coordinates.back(w))
     for _ in range(_LEADS):
         observed = posterior.run(w)[0]
         if np.isfinite(observed).all(axis=0).sum() < r + 2:
             return None
-        w, missed = linearised(posterior, w, observed, few, rng)
+        near, missed = linearised(posterior, w, observed)
         if missed < r:
-            break
-    return sample(posterior, w, members, rng, rounds=2)
+            return sample(posterior, near, members, rng, rounds=3)
+        w = near.mean + near.low @ rng.standard_normal((r, few))
+    return None
 
 
 def smoothed(posterior: Posterior, members: int, rng: np.random.Generator) -> Floats:

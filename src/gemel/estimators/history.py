@@ -34,7 +34,7 @@ class History:
             )
         if len(frame) < 2:
             raise InputError("a calibration needs two rows of telemetry or more", "choose a longer stretch of time")
-        self.simulator, self.seed = simulator, seed
+        self.simulator, self.noise, self.seed = simulator, noise, seed
         self.scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
         self.time: Times = np.concatenate([[2 * frame.time[0] - frame.time[1]], frame.time])
         self.inputs = _inputs(frame, list(simulator.inputs))  # [t, u]

@@ -7,6 +7,7 @@ centre, L lower triangular with LL' its covariance; r directions, m members.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +16,16 @@ from gemel.estimators.posterior import Posterior
 
 WIDE, SHARE = 2.0, 0.25
 """Standard deviations of the wider part of q to those of the other, and how much of q it is."""
-RIGHT = 0.1
-"""A cloud is as good as the posterior when the logarithm of the ratio of their densities varies by less."""
 LEAST = 0.25
 """Of the members asked for: how many draws must count for an answer."""
 _ROUNDS = 10
+
+
+class Normal(NamedTuple):
+    """A normal distribution: its centre [r, 1], and L [r, r]."""
+
+    mean: Floats
+    low: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +39,40 @@ class Sample:
 
 
 def sample(
-    posterior: Posterior, cloud: Floats, members: int, rng: np.random.Generator, rounds: int = _ROUNDS
+    posterior: Posterior, near: Normal, members: int, rng: np.random.Generator, rounds: int = _ROUNDS
 ) -> Sample | None:
-    """`members` draws of the posterior, found from a cloud [r, m] near it; None where they would be too few.
+    """`members` draws of the posterior, found from a normal distribution near it; None where they would be too few.
 
-    Twice as many are drawn from a normal distribution like the cloud, run, and weighed by how much more probable they
+    Twice as many are drawn from that and a wider one, run, and weighed by how much more probable they
     are under prior and measurements than there. Until as many count as are asked for (effective sample size), another
     round draws around those that do, and all draws are weighed against all that they may have come from (adaptive
     multiple importance sampling: Cornuet, Marin, Mira and Robert 2012, Scandinavian J. of Statistics 39). For large
-    numbers the result is exact, whatever the cloud was. One that turns out to be the posterior is returned as it is.
+    numbers the result is exact, wherever it began.
     """
-    shapes = [_normal(cloud, None)]
+    shapes = [near]
     found: list[tuple[Floats, Floats, Floats]] = []  # draws, their states at the end, log density of each
-    for i in range(rounds):
-        w = _draws(*shapes[-1], 2 * members, rng)
+    for _ in range(rounds):
+        w = _draws(shapes[-1], 2 * members, rng)
         observed, states = posterior.run(w)
         found.append((w, states, posterior.log(w, observed)))
-        if i == 0 and cloud.shape[1] == members and _right(found[0][2], w, *shapes[0]):
-            return Sample(cloud, posterior.run(cloud)[1], 1.0)
         w, states, log = (np.concatenate(x, axis=-1) for x in zip(*found, strict=True))
         if not np.isfinite(log).any():
             return None
-        ratio = log - np.logaddexp.reduce([_density(w, *shape) for shape in shapes], axis=0)
+        ratio = log - np.logaddexp.reduce([_density(w, shape) for shape in shapes], axis=0)
         weight = _weights(ratio)
         effective = 1.0 / float((weight**2).sum()) / members
         if effective >= 1.0:
             break
-        shapes.append(_normal(w, _tempered(ratio, 5 * len(w))))
+        shapes.append(normal(w, _tempered(ratio, 5 * len(w))))
     if effective < LEAST:
         return None
     index = _resampled(weight, members, rng)
     return Sample(w[:, index], states[:, index], effective)
 
 
-def linearised(
-    posterior: Posterior, w: Floats, observed: Floats, members: int, rng: np.random.Generator
-) -> tuple[Floats, float]:
-    """Draws [r, members] of what the posterior would be if the simulator were linear, with the slopes that best fit a
-    cloud [r, m] and what it would have measured [p, m]; and how much that fit misses, in squares of standard deviations.
+def linearised(posterior: Posterior, w: Floats, observed: Floats) -> tuple[Normal, float]:
+    """What the posterior would be if the simulator were linear, with the slopes that best fit a cloud [r, m] and what it
+    would have measured [p, m]; and how much that fit misses, in squares of standard deviations.
 
     What is missed counts as noise, as related from measurement to measurement as it is among the cloud (posterior
     linearisation: Garcia-Fernandez, Svensson, Morelande and Sarkka 2015, IEEE Trans. Signal Processing 63). The cloud
@@ -88,38 +90,31 @@ def linearised(
     weighted = slopes - missed @ np.linalg.solve(inner, missed.T @ slopes)
     precision = np.eye(len(a)) + slopes.T @ weighted
     centre = mean + np.linalg.solve(precision, weighted.T @ ((history.value - seen) / history.sd) - mean)
-    half = np.linalg.inv(np.linalg.cholesky(precision)).T
-    return np.asarray(centre[:, None] + half @ rng.standard_normal((len(a), members))), size
+    return Normal(centre[:, None], np.linalg.cholesky(np.linalg.inv(precision))), size
 
 
-def _normal(w: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
-    """Centre [r, 1] and L [r, r] of a weighted cloud."""
+def normal(w: Floats, weight: Floats | None = None) -> Normal:
+    """The one with centre and covariance of a weighted cloud [r, m]."""
     mean = np.average(w, axis=1, weights=weight)[:, None]
     covariance = np.atleast_2d(np.cov(w, aweights=weight))
     covariance.flat[:: len(w) + 1] += 1e-9 + 1e-6 * np.diagonal(covariance)
-    return mean, np.linalg.cholesky(covariance)
+    return Normal(mean, np.linalg.cholesky(covariance))
 
 
-def _draws(mean: Floats, low: Floats, count: int, rng: np.random.Generator) -> Floats:
+def _draws(near: Normal, count: int, rng: np.random.Generator) -> Floats:
     """Draws of q [r, m], those of its wider part first."""
-    normal = rng.standard_normal((len(mean), count))
-    normal[:, : round(SHARE * count)] *= WIDE
-    return np.asarray(mean + low @ normal)
+    unit = rng.standard_normal((len(near.mean), count))
+    unit[:, : round(SHARE * count)] *= WIDE
+    return np.asarray(near.mean + near.low @ unit)
 
 
-def _density(w: Floats, mean: Floats, low: Floats) -> Floats:
+def _density(w: Floats, near: Normal) -> Floats:
     """Logarithm of q [m], but for a constant."""
-    far = np.einsum("ij,ij->j", *(np.linalg.solve(low, w - mean),) * 2)
+    unit, low = np.linalg.solve(near.low, w - near.mean), near.low
+    far = np.einsum("ij,ij->j", unit, unit)
     wide = -0.5 * far / WIDE**2 - len(low) * np.log(WIDE)
     both = np.logaddexp(np.log(1 - SHARE) - 0.5 * far, np.log(SHARE) + wide)
     return np.asarray(both - np.log(np.diagonal(low)).sum())
-
-
-def _right(log: Floats, w: Floats, mean: Floats, low: Floats) -> bool:
-    """Whether the posterior's log density at draws of q's narrower part is that of the normal distribution itself."""
-    few = slice(round(SHARE * len(log)), None)
-    unit = np.linalg.solve(low, w[:, few] - mean)
-    return float(np.std(log[few] + 0.5 * np.einsum("ij,ij->j", unit, unit))) < RIGHT
 
 
 def _weights(log: Floats) -> Floats:

@@ -39,20 +39,18 @@ class Coordinates:
         self._knots = np.array([_knots(draws[i]) for i in self.free]).reshape(-1, len(_Z))
         z = self._scores(draws)
         self._mean = z.mean(axis=1, keepdims=True)
-        size, axes = np.linalg.eigh(np.cov(z).reshape(len(z), len(z)))
-        kept = size > 1e-6 * max(float(size[-1]) if len(size) else 0.0, 1e-300)
-        self._axes, self._root = axes[:, kept], np.sqrt(size[kept])[:, None]
+        self._own, self._root = _triangular(np.cov(z).reshape(len(z), len(z)))
 
     def __len__(self) -> int:
-        return len(self._root)
+        return len(self._own)
 
     def forward(self, x: Floats) -> Floats:
         """[k, m] on the unbounded scale to [r, m]."""
-        return np.asarray(self._axes.T @ (self._scores(x) - self._mean) / self._root)
+        return np.linalg.solve(self._root[self._own], (self._scores(x) - self._mean)[self._own])
 
     def back(self, w: Floats) -> Floats:
         """[r, m] to [k, m] on the unbounded scale."""
-        z = self._mean + self._axes @ (self._root * w)
+        z = self._mean + self._root @ w
         x = np.repeat(self._fixed, w.shape[1], axis=1)
         for i, row, knots in zip(self.free, z, self._knots, strict=True):
             x[i] = _through(row, _Z, knots)
@@ -65,9 +63,11 @@ class Coordinates:
 class Posterior:
     """Likelihood of a history times its prior, on coordinates [r, m]."""
 
-    def __init__(self, history: History, priors: Priors | None = None) -> None:
+    def __init__(
+        self, history: History, priors: Priors | None = None, coordinates: Coordinates | None = None
+    ) -> None:
         self.history, self._priors = history, priors
-        self.coordinates = Coordinates(history.prior(DRAWS, priors))
+        self.coordinates = coordinates or Coordinates(history.prior(DRAWS, priors))
 
     def prior(self, members: int) -> Floats:
         """Draws [r, m] of the prior."""
@@ -87,6 +87,21 @@ class Posterior:
         """At the end of the frame, for an estimator to go on from."""
         history = self.history
         return Belief(tuple(history.simulator.states), states, int(history.time[-1]))
+
+
+def _triangular(covariance: Floats) -> tuple[list[int], Floats]:
+    """The rows that do not follow from earlier ones, and all rows [k, r] as sums of as many independent unit normals,
+    each of which is mostly its own row: eigenvectors would turn at the last digit where variances are alike."""
+    own: list[int] = []
+    root = np.zeros(covariance.shape)
+    for i, row in enumerate(covariance):
+        for j, other in enumerate(own):
+            root[i, j] = (row[other] - root[i, :j] @ root[other, :j]) / root[other, j]
+        rest = row[i] - float(root[i] @ root[i])
+        if rest > 1e-6 * row[i]:
+            root[i, len(own)] = np.sqrt(rest)
+            own.append(i)
+    return own, root[:, : len(own)]
 
 
 def _knots(draws: Floats) -> Floats:

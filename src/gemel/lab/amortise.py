@@ -7,7 +7,7 @@ never twice. The network learns the normal distribution, on coordinates in which
 makes the states and parameters they came from most probable (neural posterior estimation). See
 `gemel.estimators.amortised` for what it is used for.
 
-Letters in shapes: b windows, f numbers a window, r directions, t rows, u inputs, y outputs.
+Letters in shapes: b windows, c numbers told of each of T bins, r directions, t rows, u inputs, y outputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gemel.core.artifact import digest
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import duration
 from gemel.core.values import Belief, Float32s, Floats
-from gemel.estimators.amortised import Telling, coordinates, prior, shape
+from gemel.estimators.amortised import BINS, Telling, coordinates, prior, shape
 from gemel.estimators.scale import Scale
 from gemel.lab.excite import excitation, ranges
 from gemel.loop.simulate import Assignable, Noisy, rollout
@@ -46,19 +46,27 @@ class Recipe:
 
     window: str = "2d"
     steps: int = 4000
-    batch: int = 512
-    width: int = 128
+    batch: int = 256
+    width: int = 32
     rate: float = 2e-3
     seed: int = 0
 
 
 class Network(nn.Module):
-    """[b, f] -> mean [b, r] and root [b, r, r], upper triangular, root'root the precision."""
+    """[b, c, T] -> mean [b, r] and root [b, r, r], upper triangular, root'root the precision.
 
-    def __init__(self, told: int, directions: int, width: int) -> None:
+    Every bin and its neighbours say what they think and how sure they are of it; the sum of that is looked at once
+    more. So what is learned of a bin counts in all of them, as evidence does.
+    """
+
+    def __init__(self, channels: int, directions: int, width: int) -> None:
         super().__init__()
-        self.first, self.blocks = nn.Linear(told, width), nn.ModuleList([nn.Linear(width, width) for _ in range(2)])
-        self.last = nn.Linear(width, directions + directions * (directions + 1) // 2)
+        self.local = nn.ModuleList(
+            [nn.Conv1d(c, 2 * width, 3, padding=1) for c in (channels + 1, width)]
+        )
+        self.vote = nn.Conv1d(width, 2 * width, 1)
+        self.first, self.second = nn.Linear(2 * width, 4 * width), nn.Linear(4 * width, 4 * width)
+        self.last = nn.Linear(4 * width, directions + directions * (directions + 1) // 2)
         nn.init.zeros_(self.last.weight)  # it begins with the prior
         nn.init.zeros_(self.last.bias)
         self.r = directions
@@ -67,11 +75,20 @@ class Network(nn.Module):
         into = np.zeros((len(place), directions**2), np.float32)
         into[np.arange(len(place)), place] = 1.0
         self.register_buffer("into", torch.from_numpy(into))
+        self.register_buffer("place", torch.linspace(-1.0, 1.0, BINS)[None, None])
 
     def forward(self, told: Tensor) -> tuple[Tensor, Tensor]:
-        x = nn.functional.silu(self.first(told))
-        for block in self.blocks:
-            x = x + nn.functional.silu(block(x))
+        x = torch.cat([told, self.place + 0.0 * told[:, :1]], dim=1)
+        for i, layer in enumerate(self.local):
+            value, gate = layer(x).chunk(2, dim=1)
+            made = value * torch.sigmoid(gate)  # products: what a gain or a time constant is found from
+            x = made + x if i else made
+        value, sure = self.vote(x).chunk(2, dim=1)
+        weight = torch.exp(sure.clamp(-8.0, 8.0))
+        total = weight.sum(dim=2)
+        x = torch.cat([(weight * value).sum(dim=2) / total, torch.log(total)], dim=1)
+        x = nn.functional.silu(self.first(x))
+        x = x + nn.functional.silu(self.second(x))
         mean, log, rest = self.last(x).split([self.r, self.r, self.r * (self.r - 1) // 2], dim=1)
         entries = torch.cat([torch.exp(log.clamp(-3.0, 6.0)), rest], dim=1)
         return mean, (entries @ self.into).view(-1, self.r, self.r)
@@ -123,7 +140,7 @@ class Runs:
         return inputs[:, :, fine], outputs[:, :, fine], w[:, fine]
 
     def heard(self, inputs: Floats, outputs: Floats, rng: np.random.Generator) -> Float32s:
-        """What the network is told of runs [b, f]: a first part of them, with noise and gaps."""
+        """What the network is told of runs [b, c, T]: a first part of them, with noise and gaps."""
         t, y, b = outputs.shape
         rows = round(t * 4.0 ** -rng.random())
         noise = self.noise[:, None] * np.exp(rng.uniform(-0.7, 0.7, (y, b)))
@@ -149,12 +166,12 @@ def amortise(twin: Any, into: str | Path, recipe: Recipe | None = None, *, name:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         runs = Runs(twin, recipe)
-        network = Network(runs.telling.size, len(runs.coordinates), recipe.width)
+        network = Network(runs.telling.channels, len(runs.coordinates), recipe.width)
     _train(network, runs, watch or (lambda step, of, loss: None))
     out = Path(into)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.onnx"
-    _write(network.eval(), runs.telling.size, path)
+    _write(network.eval(), runs.telling.channels, path)
     card = {
         "name": name,
         "recipe": asdict(recipe),
@@ -211,11 +228,11 @@ def _train(network: Network, runs: Runs, watch: Watch) -> None:
             losses = []
 
 
-def _write(network: Network, told: int, path: Path) -> None:
+def _write(network: Network, channels: int, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that newer exporters exist
         torch.onnx.export(
-            network, (torch.zeros(2, told),), str(path), dynamo=False, opset_version=17, input_names=["told"],
+            network, (torch.zeros(2, channels, BINS),), str(path), dynamo=False, opset_version=17, input_names=["told"],
             output_names=["mean", "root"], dynamic_axes={n: {0: "windows"} for n in ("told", "mean", "root")},
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from gemel import attach
 from gemel.config import load
 from gemel.core.attempt import told
+from gemel.core.calibrated import NAME
 from gemel.core.errors import ConfigError, Conflict, NotFound, nearest
 from gemel.desk import Desk
 from gemel.desk.desk import CHANGES
@@ -35,7 +36,7 @@ class Hosted:
         self.twin, self.file = twin, file
         self.hub = Hub(twin.signals)
         self.watchers: list[Callable[[Loop], None]] = [self.hub.watch]
-        self._adapting = Lock()
+        self._fitting = Lock()
         self.trouble = ""  # why it ended, if it did not end well
         self.book: Audit | None = None  # where it is written what scripts do
 
@@ -54,16 +55,28 @@ class Hosted:
     def adapt(self, horizon: str | None, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
         """Fit the network as `gemel adapt` does, with a twin of the same file that asks this one for its history.
         Takes minutes, and returns the card; raises `Conflict` while another one works."""
+        with self._beside("adapt") as beside:
+            made = beside.adapt(horizon, progress)
+            return {"version": made.version, "promoted": beside.artifacts.promoted("head"), "card": made.card}
+
+    def calibrate(self, asked: Mapping[str, Any], progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+        """Fit the simulator's parameters as `gemel calibrate` does, in the same way."""
+        with self._beside("calibrate") as beside:
+            made = beside.calibrate(**asked, progress=progress)
+            return {"version": made.version, "promoted": beside.artifacts.promoted(NAME), "card": made.card}
+
+    @contextmanager
+    def _beside(self, what: str) -> Iterator[Twin]:
+        """A twin of the same file, which asks this one; one at a time."""
         if self.file is None:
-            raise Conflict(f"twin '{self.twin.name}' has no file", "adapt it where it was made: twin.adapt()")
-        if not self._adapting.acquire(blocking=False):
-            raise Conflict(f"twin '{self.twin.name}' is being adapted already", "wait until that is done")
+            raise Conflict(f"twin '{self.twin.name}' has no file", f"do it where it was made: twin.{what}()")
+        if not self._fitting.acquire(blocking=False):
+            raise Conflict(f"something is being fitted to twin '{self.twin.name}' already", "wait until that is done")
         try:
             with load(self.file) as beside:
-                made = beside.adapt(horizon, progress)
-                return {"version": made.version, "promoted": beside.artifacts.promoted("head"), "card": made.card}
+                yield beside
         finally:
-            self._adapting.release()
+            self._fitting.release()
 
     async def _attached(self, method: str, arguments: Mapping[str, Any], user: str) -> Any:
         """A question of a script on this machine; what changes something is in the audit before and after."""

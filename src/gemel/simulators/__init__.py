@@ -5,5 +5,7 @@ PARTS: dict[str, str] = {
     "candidates": "gemel.simulators.candidates:Candidates",
     "network": "gemel.simulators.network.simulator:Network",
     "ode": "gemel.simulators.ode.simulator:Ode",
+    "residual": "gemel.simulators.residual:Residual",
     "thermal": "gemel.simulators.thermal:Thermal",
+    "wired": "gemel.simulators.wired:Wired",
 }

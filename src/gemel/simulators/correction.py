@@ -1,57 +1,56 @@
 """What a simulator gets wrong, as a linear function of what is known along the way: fitted in closed form, and no more
 of it than proves itself on other stretches of time.
 
-Legend: w windows, h steps ahead, f features, j shapes over lead, m members; z a feature in units of its own spread.
-Source: ridge regression, Hoerl and Kennard 1970, Technometrics 12; folds are stretches of time, as neighbouring
-windows share their weather (Roberts et al. 2017, Ecography 40).
+Legend: w windows, t or h times ahead, f features, j shapes over lead, p penalties, m members; z a feature in units of
+half its range; X, y the regression, G = X'X, c = X'y.
+Sources: ridge regression, Hoerl and Kennard 1970, Technometrics 12; folds are stretches of time, as neighbouring
+windows share their weather, Roberts et al. 2017, Ecography 40.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from gemel.core.values import Floats
+from gemel.core.values import Bools, Floats
 
 FOLDS = 5
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, np.inf)
-"""Pseudo-rows of a feature that explains nothing; the last one leaves the simulator as it is."""
+"""In windows that say a weight is zero; the last one leaves the simulator as it is."""
 SHAPES = (1 / 24, 1 / 6, 2 / 3)
-"""Of the horizon: with these time constants an error grows from nothing at the start."""
+"""Time constants, in horizons, with which an error grows from nothing at the start."""
 EDGE = 0.25
-"""A correction fades out over this part of a feature's range beyond what was seen."""
+"""Beyond what was seen of a feature, a correction fades to nothing over this much of half its range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Adds to one output. Features stand in the order in which `Residual` gathers them."""
+    """What is added to one output."""
 
     centre: Floats  # [f] of the range seen
-    reach: Floats  # [f] from the centre to its ends; 0: a feature that is not used
+    reach: Floats  # [f] half of it; 0: a feature that is not used
     shapes: Floats  # [j] seconds
-    weights: Floats  # [j, f + 1], the last of the constant 1; on z
+    weights: Floats  # [j, f + 1], on z and, last, on 1
     lead: Floats  # [h] seconds
-    missed: Floats  # [2, h] standard deviation that the ensemble lacks: without the correction, with it
+    missed: Floats  # [2, h] standard deviation that the ensemble lacks: without the correction, and with it
     penalty: float
 
     def add(self, features: Floats, lead: Floats) -> tuple[Floats, Floats]:
-        """From features [t, f, m] at `lead` [t] seconds: the correction, and the deviation the ensemble lacks, [t, m].
-
-        What is not known (NaN) counts as the centre. Beyond the range of any feature nothing is added."""
-        used = self.reach > 0
-        z = (features - self.centre[:, None]) / np.where(used, self.reach, 1.0)[:, None]
-        z = np.where(np.isfinite(z) & used[:, None], z, 0.0)
-        trust = np.clip((1.0 + EDGE - np.abs(z).max(axis=1, initial=0.0)) / EDGE, 0.0, 1.0)  # [t, m]
+        """For features [t, f, m] at `lead` [t] seconds: the correction, and the deviation that the ensemble lacks,
+        [t, m]. A feature that is not known (NaN) is at its centre."""
+        z = _scaled(features.transpose(0, 2, 1), self.centre, self.reach)  # [t, m, f]
+        trust = np.clip((1.0 + EDGE - np.abs(z).max(axis=2, initial=0.0)) / EDGE, 0.0, 1.0)
         lead = np.minimum(lead, self.lead[-1])
-        along = (1.0 - np.exp(-lead[:, None] / self.shapes)) @ self.weights  # [t, f + 1]
-        added = np.einsum("tf,tfm->tm", along[:, :-1], z) + along[:, -1:]
+        along = _grown(lead, self.shapes) @ self.weights  # [t, f + 1]
+        added = (z @ along[:, :-1, None])[:, :, 0] + along[:, -1:]
         without, within = (np.interp(lead, np.r_[0.0, self.lead], np.r_[0.0, row])[:, None] for row in self.missed)
         return trust * added, np.sqrt(trust * within**2 + (1.0 - trust) * without**2)
 
     def plain(self) -> dict[str, Any]:
+        """As plain values, for `of`."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @staticmethod
@@ -59,37 +58,53 @@ class Correction:
         return Correction(**{f.name: held[f.name] for f in fields(Correction)})
 
 
-def fit(
-    features: Floats, missed: Floats, variance: Floats, lead: Floats, apart: int, used: Sequence[bool]
-) -> tuple[Correction, Floats]:
-    """The correction, and what it says of each window when fitted to the others, [w, h].
+def fit(features: Floats, missed: Floats, variance: Floats, lead: Floats, used: Bools, apart: int) -> Correction:
+    """The correction that does best on windows it was not fitted to.
 
-    `features` [w, h, f]; `missed` [w, h] measured less simulated, NaN where nothing was measured; `variance` [h] of the
-    ensemble that simulated; windows less than `apart` places from each other overlap.
+    `features` [w, h, f], of which `used` [f] may count; `missed` [w, h] is measured less simulated, NaN where nothing
+    was measured; `variance` [h] that of the ensemble; `lead` [h] seconds. Windows up to `apart` places from each other
+    overlap.
     """
     shapes = np.array(SHAPES) * lead[-1]
-    low, high = (_ends(features, q) for q in (0.0, 1.0))
-    centre, reach = (low + high) / 2.0, (high - low) / 2.0
-    reach = np.where(np.asarray(used) & (reach > 1e-9 * (1.0 + np.abs(centre))), reach, 0.0)
-    z = (features - centre) / np.where(reach > 0, reach, 1.0)
-    z = np.where(np.isfinite(z) & (reach > 0), z, 0.0)
+    low, high = np.nanmin(features, axis=(0, 1)), np.nanmax(features, axis=(0, 1))
+    centre, reach = np.nan_to_num((low + high) / 2.0), np.nan_to_num((high - low) / 2.0)
+    reach = np.where(used & (reach > 1e-9 * (1.0 + np.abs(centre))), reach, 0.0)
+    z = _scaled(features, centre, reach)
     z = np.concatenate([z, np.ones((*z.shape[:2], 1))], axis=2)
-    basis = 1.0 - np.exp(-lead[:, None] / shapes)  # [h, j]
-    x = (basis[None, :, :, None] * z[:, :, None, :]).reshape(len(z), len(lead), -1)  # [w, h, jf]
+    x = (_grown(lead, shapes)[None, :, :, None] * z[:, :, None, :]).reshape(*z.shape[:2], -1)  # [w, h, jf]
+    there = np.isfinite(missed)
+    y = np.where(there, missed, 0.0)
+    x *= there[:, :, None]
     scale = np.sqrt((x * x).mean(axis=(0, 1))) + 1e-12
-    x = x / scale
-    grams = [_gram(x, missed, part) for part in _folds(len(x))]
-    held = np.zeros((len(PENALTIES), *missed.shape))
-    for part, own in zip(_folds(len(x)), grams, strict=True):
-        near = np.arange(len(x))
-        near = near[(near < part[0]) & (near >= part[0] - apart) | (near > part[-1]) & (near <= part[-1] + apart)]
-        mine, other = _sum([own, _gram(x, missed, near)]), _sum(grams)
-        weights = _solve(other[0] - mine[0], other[1] - mine[1])  # [p, jf]
-        held[:, part] = np.einsum("whf,pf->pwh", x[part], weights)
-    best = int(np.nanargmin(np.nanmean((missed - held) ** 2, axis=(1, 2))))
-    weights = (_solve(*_sum(grams))[best] / scale).reshape(len(shapes), -1)
-    lacks = [
-        np.sqrt(np.maximum(np.nanmean(e**2, axis=0, initial=0.0) - variance, 0.0)) if False else _lack(e, variance)
-        for e in (missed, missed - held[best])
-    ]
-    return Correction(centre, reach, shapes, weights, lead, np.array(lacks), PENALTIES[best]), held[best]
+    x /= scale
+    folds = np.arange(len(x)) * FOLDS // len(x)
+    held = np.zeros((len(PENALTIES), *y.shape))
+    for i in range(FOLDS):
+        own = np.flatnonzero(folds == i)
+        far = np.r_[: max(own[0] - apart, 0), min(own[-1] + 1 + apart, len(x)) : len(x)]
+        held[:, own] = np.einsum("whf,pf->pwh", x[own], _ridge(x[far], y[far]))
+    best = int(np.argmin(((y - held * there) ** 2).sum(axis=(1, 2))))
+    weights = (_ridge(x, y)[best] / scale).reshape(len(shapes), -1)
+    count = np.maximum(there.sum(axis=0), 1)
+    squares = [((y - e * there) ** 2).sum(axis=0) / count for e in (0.0, held[best])]
+    lacks = np.sqrt(np.maximum(np.array(squares) - variance, 0.0))
+    return Correction(centre, reach, shapes, weights, lead, lacks, PENALTIES[best])
+
+
+def _scaled(features: Floats, centre: Floats, reach: Floats) -> Floats:
+    """z [..., f]; 0 for what is not known or not used."""
+    z = (features - centre) / np.where(reach > 0, reach, 1.0)
+    return np.where(np.isfinite(z) & (reach > 0), z, 0.0)
+
+
+def _grown(lead: Floats, shapes: Floats) -> Floats:
+    """The shapes at `lead`, [t, j]: 0 at the start."""
+    return np.asarray(1.0 - np.exp(-lead[:, None] / shapes), np.float64)
+
+
+def _ridge(x: Floats, y: Floats) -> Floats:
+    """Weights of every penalty, [p, jf], from one decomposition."""
+    rows = x.reshape(-1, x.shape[2])
+    value, vector = np.linalg.eigh(rows.T @ rows / x.shape[1])
+    turned = vector.T @ (rows.T @ y.ravel() / x.shape[1])
+    return np.stack([vector @ (turned / (np.maximum(value, 0.0) + penalty)) for penalty in PENALTIES])

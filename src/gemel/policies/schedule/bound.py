@@ -34,7 +34,7 @@ def bound(problem: Problem) -> int:
 
 def finish(problem: Problem, order: Order, shop: Shop) -> int:
     """When an order could be done, had it the shop and its calendars to itself after what is frozen."""
-    return _steps(problem, order, shop)[-1]
+    return shop.ended[order.name] if order.name in shop.ended else _steps(problem, order, shop)[-1]
 
 
 def _steps(problem: Problem, order: Order, shop: Shop) -> list[int]:

@@ -1,8 +1,8 @@
 """Names what cannot go together in an order book that has no schedule.
 
-First each order alone in the shop, which needs no solver. Then orders together: one after the other is taken out for as
-long as the rest still has no schedule; what is left is a smallest set, any one fewer of which could be done. Last, whose
-closures are to blame, and what the least delay would be.
+First each order alone in the shop, which needs no solver. Then orders together: one after the other is taken out for
+as long as the rest still has no schedule; what is left is a smallest set, any one fewer of which could be done. Last,
+whose closures are to blame, and what the least delay would be.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _alone(problem: Problem, order: Order) -> str:
     free = replace(problem, machines=tuple(replace(m, closed=()) for m in problem.machines))
     if not shut and finish(free, order, Shop.of(free)) <= order.deadline:
         shut = [f"{' and '.join(sorted(names))} are closed too long"]
-    why = shut[0] if shut else f"its work ends at {problem.clock(earliest)} at the earliest, on machines that never close"
+    why = (
+        shut[0] if shut else f"its work ends at {problem.clock(earliest)} at the earliest, on machines that never close"
+    )
     return f"{said}: {why}" + (f" (alone in the shop it would be done at {problem.clock(earliest)})" if shut else "")
 
 
@@ -64,11 +66,16 @@ def _services(problem: Problem) -> str:
     """A service that must be done and has no moment, by windows, crew and parts alone."""
     placed = {v.service for v in place(problem)}
     for service in problem.services:
-        only = replace(problem, services=tuple(s for s in problem.services if s is service or s.name in _begun(problem)))
+        only = replace(
+            problem, services=tuple(s for s in problem.services if s is service or s.name in _begun(problem))
+        )
         if service.skip is None and service.name not in placed and service.name not in {v.service for v in place(only)}:
             spans = ", ".join(f"{problem.clock(a)} to {problem.clock(b)}" for a, b in service.windows) or "any time"
-            need = f"{service.duration} ticks, {service.crew} people" + "".join(f", {n} {p}" for p, n in service.parts.items())
-            return f"service '{service.name}' of {service.machine} cannot be done in its windows ({spans}): it needs {need}"
+            need = f"{service.duration} ticks, {service.crew} people" + "".join(
+                f", {n} {p}" for p, n in service.parts.items()
+            )
+            said = f"service '{service.name}' of {service.machine} cannot be done in its windows ({spans})"
+            return f"{said}: it needs {need}"
     return ""
 
 
@@ -87,7 +94,9 @@ def _only(problem: Problem, orders: Sequence[Order], keep_deadlines: bool = True
     begun = {t.order for t in problem.frozen}
     names = {o.name for o in orders}
     kept = tuple(
-        replace(o, due=None if keep_deadlines else o.deadline, deadline=o.deadline if keep_deadlines else None, weight=1)
+        replace(
+            o, due=None if keep_deadlines else o.deadline, deadline=o.deadline if keep_deadlines else None, weight=1
+        )
         if o.name in names
         else replace(o, due=None, deadline=None)
         for o in problem.orders

@@ -20,11 +20,12 @@ Rule = Callable[[Order, int, Task], float]
 
 @dataclass
 class Shop:
-    """Where things stand: per order the next step and from when, per machine from when, for what it is set up, and when
-    services hold it."""
+    """Where things stand: per order the next step and from when, or when it `ended`; per machine from when, for what it
+    is set up, and when services hold it."""
 
     step: dict[str, int]
     ready: dict[str, int]
+    ended: dict[str, int]
     free: dict[str, int]
     family: dict[str, str]
     held: dict[str, list[Window]]
@@ -36,6 +37,7 @@ class Shop:
         shop = Shop(
             dict.fromkeys((o.name for o in problem.orders), 0),
             {o.name: max(o.release, problem.now) for o in problem.orders},
+            {},
             dict.fromkeys((m.name for m in problem.machines), problem.now),
             {m.name: m.family for m in problem.machines},
             {m.name: [] for m in problem.machines},
@@ -49,10 +51,13 @@ class Shop:
 
     def take(self, problem: Problem, task: Task) -> None:
         """A task is done as it says."""
+        order = problem.order(task.order)
         self.step[task.order] = task.step + 1
+        if task.step + 1 == len(order.operations):
+            self.ended[task.order] = task.end
         self.ready[task.order] = max(self.ready[task.order], task.end)
         self.free[task.machine] = max(self.free[task.machine], task.end)
-        self.family[task.machine] = problem.order(task.order).operations[task.step].family
+        self.family[task.machine] = order.operations[task.step].family
 
     def earliest(self, order: Order, machine: Machine, work: int) -> Task:
         """The next operation of an order, as soon as it can be on that machine."""
@@ -89,7 +94,9 @@ def dispatch(problem: Problem, rule: Rule, machines: Mapping[tuple[str, int], st
             for name, work in _options(order, shop.step[order.name], machines).items()
         ]
         first = min(could, key=lambda c: (c[0].end, c[0].start))[0]
-        rivals = [c for c in could if c[0].machine == first.machine and _begin(c[0]) < max(first.end, _begin(first) + 1)]
+        rivals = [
+            c for c in could if c[0].machine == first.machine and _begin(c[0]) < max(first.end, _begin(first) + 1)
+        ]
         best: dict[str, int] = {}  # an order that ends sooner elsewhere is no rival here
         for task, order in could:
             best[order.name] = min(task.end, best.get(order.name, FAR))
@@ -139,7 +146,10 @@ def follow(problem: Problem, old: Schedule) -> Schedule:
     kept = {
         key: t.machine
         for key, t in was.items()
-        if any(o.name == t.order and t.step < len(o.operations) and t.machine in o.operations[t.step].machines for o in problem.orders)
+        if any(
+            o.name == t.order and t.step < len(o.operations) and t.machine in o.operations[t.step].machines
+            for o in problem.orders
+        )
     }
     return min(dispatch(problem, before, kept), dispatch(problem, before), key=lambda s: s.cost)
 
@@ -173,7 +183,12 @@ def _moments(service: Service, problem: Problem, visits: Iterable[Visit]) -> Ite
 
 
 def _possible(
-    service: Service, at: int, problem: Problem, visits: list[Visit], services: Mapping[str, Service], closed: list[Window]
+    service: Service,
+    at: int,
+    problem: Problem,
+    visits: list[Visit],
+    services: Mapping[str, Service],
+    closed: list[Window],
 ) -> bool:
     end = at + service.duration
     if service.windows and not any(a <= at and end <= b for a, b in service.windows):
@@ -195,7 +210,7 @@ def _possible(
 def _options(order: Order, step: int, machines: Mapping[tuple[str, int], str] | None) -> Mapping[str, int]:
     held = order.operations[step].machines
     fixed = (machines or {}).get((order.name, step))
-    return {fixed: held[fixed]} if fixed in held else held
+    return {fixed: held[fixed]} if fixed is not None and fixed in held else held
 
 
 def _begin(task: Task) -> int:

@@ -132,8 +132,15 @@ class Model:
 
     def _machine(self, machine: Machine) -> None:
         cp, slots, now = self.cp, self.slots[machine.name], self.problem.now
-        visits = [self.visits[s.name].interval for s in self.problem.services if s.name in self.visits and s.machine == machine.name]
-        held = [*self.shop.held[machine.name], *((t.start, t.end) for t in self.problem.frozen if t.machine == machine.name)]
+        visits = [
+            self.visits[s.name].interval
+            for s in self.problem.services
+            if s.name in self.visits and s.machine == machine.name
+        ]
+        held = [
+            *self.shop.held[machine.name],
+            *((t.start, t.end) for t in self.problem.frozen if t.machine == machine.name),
+        ]
         fixed = [cp.new_fixed_size_interval_var(a, b - a, "") for a, b in held if b > max(a, now)]
         if slots and any(machine.setups.values()):
             self._sequence(machine, slots, plain=not (machine.closed or visits or fixed))
@@ -199,7 +206,9 @@ class Model:
         interval = cp.new_optional_interval_var(start, service.duration, start + service.duration, done, service.name)
         price: Any = (service.skip or 0) * ~done
         chosen = [~done]
-        for since, until in zip([now, *(s for s, _ in service.costs)], [*(s for s, _ in service.costs), FAR], strict=True):
+        for since, until in zip(
+            [now, *(s for s, _ in service.costs)], [*(s for s, _ in service.costs), FAR], strict=True
+        ):
             if since < until and until > now:
                 literal = cp.new_bool_var("")
                 cp.add(start >= since).only_enforce_if(literal)
@@ -254,7 +263,7 @@ class Model:
                 cp.add(late >= self.ends[key] - order.due)
                 total += order.weight * late
             else:
-                total += order.weight * max(0, self.shop.ready[order.name] - order.due)
+                total += order.weight * max(0, self.shop.ended[order.name] - order.due)
         known = {s.name: s for s in self.problem.services}
         total += sum(care.price for care in self.visits.values())
         total += sum(known[v.service].cost(v.start) for v in self.problem.visited)
@@ -295,7 +304,9 @@ class Model:
                 at = value(care.start)
                 visits.append(Visit(service.name, service.machine, at, at + service.duration))
         done = {v.service for v in visits}
-        found = Schedule(tuple(tasks), tuple(visits), tuple(s.name for s in self.problem.services if s.name not in done))
+        found = Schedule(
+            tuple(tasks), tuple(visits), tuple(s.name for s in self.problem.services if s.name not in done)
+        )
         return replace(found, cost=cost(self.problem, found))
 
 
@@ -303,7 +314,9 @@ def horizon(problem: Problem) -> int:
     """An instant by which everything could be done, one after the other."""
     after = [problem.now, *(o.release for o in problem.orders), *(t.end for t in problem.frozen)]
     after += [end for m in problem.machines for _, end in m.closed]
-    after += [end for s in problem.services for _, end in s.windows] + [at for s in problem.services for at, _ in s.costs]
+    after += [end for s in problem.services for _, end in s.windows] + [
+        at for s in problem.services for at, _ in s.costs
+    ]
     after += [at for rows in problem.stock.values() for at, _ in rows] + [v.end for v in problem.visited]
     longest = max((t for m in problem.machines for t in m.setups.values()), default=0)
     work = sum(max(o.machines.values()) + longest for order in problem.orders for o in order.operations)

@@ -17,7 +17,9 @@ def job_shop(text: str) -> Problem:
             row = [int(word) for word in line.split()]
         except ValueError:
             if rows:
-                raise InputError(f"a job shop in the standard form has only whole numbers, not '{line.strip()}'") from None
+                raise InputError(
+                    f"a job shop in the standard form has only whole numbers, not '{line.strip()}'"
+                ) from None
             continue
         if row:
             rows.append(row)

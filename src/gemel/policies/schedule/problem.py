@@ -55,8 +55,9 @@ class Machine:
 class Service:
     """Maintenance of a machine: `duration` ticks inside one of `windows` (empty: any time, closures too).
 
-    `costs`: rows (from, cost), a start at or after `from` costs that; before the first row nothing. `skip`: what leaving
-    it out costs; None: it must be done. `crew`: how many people it holds; `parts`: spare part -> how many it takes.
+    `costs`: rows (from, cost), a start at or after `from` costs that; before the first row nothing. `skip`: what
+    leaving it out costs; None: it must be done. `crew`: how many people it holds; `parts`: spare part -> how many it
+    takes.
     """
 
     name: str
@@ -138,9 +139,9 @@ class Problem:
 class Schedule:
     """Where and when each operation is done, and each service that is not `skipped`.
 
-    `cost` is by the problem's own prices. `bound`: no schedule costs less, says `by`; `second` is the same from a second,
-    independent way. `claim` is "optimal" only where the second bound is met; "optimal by one solver's word", where it is
-    not and the solver says it has proved it; else "best known bound" or, where no solver ran, "no bound".
+    `cost` is by the problem's own prices. `bound`: no schedule costs less, says the solver; `second` says the same from
+    a second way that shares nothing with it. `claim` is "optimal" only where the second bound is met, else "best known
+    bound": solvers have been wrong about what they had proved.
     """
 
     tasks: tuple[Task, ...]
@@ -149,7 +150,7 @@ class Schedule:
     cost: int = 0
     bound: int = 0
     second: int = 0
-    claim: str = "no bound"
+    claim: str = "best known bound"
     by: str = "dispatch"
     seconds: float = 0.0
 
@@ -173,10 +174,16 @@ class Schedule:
 def check(problem: Problem) -> None:
     """Raises `InputError` with every mistake in the problem itself, before anything is searched."""
     names = [m.name for m in problem.machines]
-    wrong = [f"{what} '{n}' stands twice" for what, all in _names(problem) for n in sorted({x for x in all if all.count(x) > 1})]
+    wrong = [
+        f"{what} '{n}' stands twice"
+        for what, all in _names(problem)
+        for n in sorted({x for x in all if all.count(x) > 1})
+    ]
     for machine in problem.machines:
         wrong += [f"machine '{machine.name}': closed {w} ends before it starts" for w in machine.closed if w[0] > w[1]]
-        wrong += [f"machine '{machine.name}': set-up {k} is {t}, below zero" for k, t in machine.setups.items() if t < 0]
+        wrong += [
+            f"machine '{machine.name}': set-up {k} is {t}, below zero" for k, t in machine.setups.items() if t < 0
+        ]
     for order in problem.orders:
         wrong += _order(order, names)
     for service in problem.services:

@@ -46,23 +46,27 @@ def solve(
     start = min(held, key=lambda s: s.cost) if held else None
     second = bound(problem)
     if start is not None and start.cost <= second:
-        return _claimed(problem, start, second, second, False, "dispatch", began)
+        return _claimed(problem, start, second, second, "dispatch", began)
     limit = seconds - (0.0 if repeatable else perf_counter() - began + MARGIN_S)
     found, lower, proved = search(problem, limit, seed, start, workers, repeatable)
     if found is None and proved:
         from gemel.policies.schedule.conflict import conflict
 
-        raise Conflict(conflict(problem, max(seconds, 2.0), seed), "relax a deadline, add a shift, or take an order out")
+        raise Conflict(
+            conflict(problem, max(seconds, 2.0), seed), "relax a deadline, add a shift, or take an order out"
+        )
     if found is not None and (wrong := verify(problem, found)):
         if start is None:
             raise PartError(f"the solver's schedule does not hold: {wrong[0]}", "please report it with the problem")
         found = None  # what was said of a wrong schedule is not believed either
-        lower, proved = second, False
+        lower = second
     if found is None or (start is not None and start.cost < found.cost):
         if start is None:
-            raise InputError(f"no schedule that keeps every deadline was found in {seconds:g} s", "give it more seconds")
-        return _claimed(problem, start, lower, second, proved, "dispatch", began)
-    return _claimed(problem, found, lower, second, proved, "cp-sat", began)
+            raise InputError(
+                f"no schedule that keeps every deadline was found in {seconds:g} s", "give it more seconds"
+            )
+        return _claimed(problem, start, lower, second, "dispatch", began)
+    return _claimed(problem, found, lower, second, "cp-sat", began)
 
 
 def search(
@@ -72,7 +76,9 @@ def search(
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
-        raise InputError("schedules need a package that is not installed: ortools", "pip install 'gemel[schedule]'") from error
+        raise InputError(
+            "schedules need a package that is not installed: ortools", "pip install 'gemel[schedule]'"
+        ) from error
     from gemel.policies.schedule.model import Model, horizon
 
     began = perf_counter()
@@ -138,20 +144,18 @@ def _broken(machine: Machine, now: int, until: int) -> Machine:
     return replace(machine, closed=(*machine.closed, (now, until))) if until > now else machine
 
 
-def _claimed(
-    problem: Problem, found: Schedule, lower: int, second: int, proved: bool, by: str, began: float
-) -> Schedule:
+def _claimed(problem: Problem, found: Schedule, lower: int, second: int, by: str, began: float) -> Schedule:
     """With its bounds, and no more said about it than two independent ways agree on."""
     if wrong := verify(problem, found):
         raise PartError(f"the schedule does not hold: {wrong[0]}", "please report it with the problem")
     if second > found.cost:
-        raise PartError(f"a schedule of cost {found.cost} is below its bound {second}", "please report it with the problem")
+        raise PartError(
+            f"a schedule of cost {found.cost} is below its bound {second}", "please report it with the problem"
+        )
     lower = max(lower, second)
-    claim = "optimal" if found.cost == second else "optimal by one solver's word" if proved else "best known bound"
+    claim = "optimal" if found.cost == second else "best known bound"
     return replace(found, bound=lower, second=second, claim=claim, by=by, seconds=perf_counter() - began)
 
 
 def _up(value: float) -> int:
     return -int(-(value - 1e-6) // 1)
-
-

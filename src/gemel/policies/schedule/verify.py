@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from gemel.policies.schedule.problem import Machine, Order, Problem, Schedule, Task, Visit, Window
 
@@ -29,7 +30,9 @@ def verify(problem: Problem, schedule: Schedule) -> list[str]:
         elif task != given:
             wrong.append(f"{_said(task)} has begun before and was moved")
     for order in problem.orders:
-        wrong += _order(problem, order, sorted((t for t in schedule.tasks if t.order == order.name), key=lambda t: t.step))
+        wrong += _order(
+            problem, order, sorted((t for t in schedule.tasks if t.order == order.name), key=lambda t: t.step)
+        )
     for machine in problem.machines:
         visits = [v for v in schedule.visits if v.machine == machine.name]
         wrong += _machine(machine, problem, schedule.on(machine.name), visits)
@@ -48,7 +51,9 @@ def _complete(problem: Problem, schedule: Schedule) -> list[str]:
     held = sorted((t.order, t.step) for t in schedule.tasks)
     wrong = [f"order '{name}' step {step} is missing" for name, step in wanted if (name, step) not in held]
     wrong += [f"order '{name}' step {step} is not in the book" for name, step in held if (name, step) not in wanted]
-    wrong += [f"order '{name}' step {step} is done twice" for name, step in sorted(set(held)) if held.count((name, step)) > 1]
+    wrong += [
+        f"order '{name}' step {step} is done twice" for name, step in sorted(set(held)) if held.count((name, step)) > 1
+    ]
     known = [s.name for s in problem.services]
     done = [v.service for v in schedule.visits]
     wrong += [f"service '{n}' is not known" for n in done if n not in known]
@@ -71,13 +76,17 @@ def _task(problem: Problem, task: Task) -> Iterator[str]:
         yield f"{_said(task)} runs while {machine.name} is closed"
     if task.end - task.start - closed != work:
         yield f"{_said(task)} is given {task.end - task.start - closed} ticks of {work}"
-    if work and closed and (_closed_ticks(machine, (task.start, task.start + 1)) or _closed_ticks(machine, (task.end - 1, task.end))):
+    if (
+        work
+        and closed
+        and (_closed_ticks(machine, (task.start, task.start + 1)) or _closed_ticks(machine, (task.end - 1, task.end)))
+    ):
         yield f"{_said(task)} starts or ends while {machine.name} is closed"
 
 
 def _order(problem: Problem, order: Order, tasks: Sequence[Task]) -> Iterator[str]:
     begun = len([t for t in problem.frozen if t.order == order.name])
-    for before, after in zip(tasks, tasks[1:], strict=False):
+    for before, after in pairwise(tasks):
         if after.start < before.end and after.step >= begun:
             yield f"{_said(after)} starts at {after.start}, before step {before.step} ends at {before.end}"
     if order.deadline is not None and tasks[-1].end > order.deadline and begun < len(tasks):

@@ -29,6 +29,8 @@ PAGE = 4096
 HEAD = struct.Struct("=Qdq")  # calls answered, the FMU's time, the address space in pages when a signal came
 STATM = "/proc/self/statm"
 FATAL = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+PLAIN = ("Exception", "FMICallException", "RuntimeError", "Ended")
+"""Errors whose text says it all."""
 FULL = 0.75
 """An instance that fails with this share of its memory in use wanted more of it."""
 
@@ -123,7 +125,8 @@ class Host:
 
     def failed(self, error: BaseException) -> Failure:
         full = isinstance(error, MemoryError) or pages() * resource.getpagesize() > self.limit
-        text = f"{type(error).__name__}: {error}" if not isinstance(error, RuntimeError) else str(error)
+        kind = type(error).__name__
+        text = str(error).rstrip(".") if kind in PLAIN else f"{kind}: {error}"
         said = "; ".join(self.said)
         return Failure(f"{text}; it says: {said}" if said else text, self.time, full)
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from gemel.core.errors import ConfigError
 from gemel.core.values import Floats
 
 INTEGERS = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
 NUMBERS = ("Real", "Float64", "Float32", "Integer", "Boolean", "Enumeration", *INTEGERS)
+DESCRIPTION = "modelDescription.xml"
 MOST_LOCALS = 200
 """Outputs of an FMU that declares neither outputs nor states: so many of its own variables."""
 
@@ -136,16 +139,15 @@ def read(path: Path, interface: str) -> Description:
         from fmpy.model_description import read_model_description
     except ImportError:
         raise ConfigError([f"fmu: {name} needs the package fmpy"], "pip install gemel[fmu]") from None
-    files = _files(path)
-    if "modelDescription.xml" not in files:
-        raise ConfigError([f"fmu: {name} holds no modelDescription.xml: it is not an FMU"], "export it again")
+    files, text = _files(path)
     try:
+        ElementTree.fromstring(text)  # FMPy leaves the file open where it is no XML
         found = read_model_description(str(path), validate=False)
         version = int(found.fmiVersion.partition(".")[0])
         has = {"cs": found.coSimulation, "me": found.modelExchange}
     except Exception as error:
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ConfigError([f"fmu: the description of {name} cannot be read: {text}"], "export it again") from None
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigError([f"fmu: the description of {name} cannot be read: {why}"], "export it again") from None
     chosen = interface or ("cs" if has["cs"] is not None else "me")
     side = has[chosen]
     if side is None:
@@ -163,13 +165,17 @@ def missing(text: str) -> str:
     return found[1] if found else ""
 
 
-def _files(path: Path) -> set[str]:
-    if path.is_dir():
-        return {p.relative_to(path).as_posix() for p in path.rglob("*")}
+def _files(path: Path) -> tuple[set[str], bytes]:
+    """The names of what is inside, and the description."""
     try:
+        if path.is_dir():
+            names = {p.relative_to(path).as_posix() for p in path.rglob("*")}
+            return names, (path / DESCRIPTION).read_bytes()
         with zipfile.ZipFile(path) as pack:
-            return set(pack.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
+            return set(pack.namelist()), pack.read(DESCRIPTION)
+    except (KeyError, FileNotFoundError):
+        raise ConfigError([f"fmu: {path.name} holds no {DESCRIPTION}: it is not an FMU"], "export it again") from None
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError) as error:
         raise ConfigError([f"fmu: {path.name} is not a readable FMU: {error}"], "an FMU is a zip file") from None
 
 

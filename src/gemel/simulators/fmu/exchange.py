@@ -152,7 +152,7 @@ class ModelExchange:
         """Takes up what the FMU says of an event; whether it needs another round."""
         more, over = (not event[0], event[3]) if self._fmu.wiring.fmu.version == 1 else event[:2]
         if over:
-            raise Ended
+            raise Ended()
         self._event = float(event[5]) if event[4] else math.inf
         return bool(more)
 
@@ -162,7 +162,7 @@ class ModelExchange:
         if self._fmu.wiring.fmu.version == 1:
             return bool(said)
         if said[1]:
-            raise Ended
+            raise Ended()
         return bool(said[0])
 
 

@@ -25,8 +25,11 @@ CLOSE = 1e-9
 """Times that differ by less than this share of a step are the same."""
 
 
-class Ended(Exception):
+class Ended(RuntimeError):
     """The FMU asked for the end of the simulation."""
+
+    def __init__(self) -> None:
+        super().__init__("it ended its simulation")
 
 
 class Instance(Protocol):
@@ -284,12 +287,12 @@ class CoSimulation:
             if error.status != DISCARD or version != 2:
                 raise
             if fmu.getBooleanStatus(TERMINATED):
-                raise Ended from None
+                raise Ended() from None
             return float(fmu.getRealStatus(LAST_SUCCESSFUL))
         if version == 3:
             _, over, early, last = said
             if over:
-                raise Ended
+                raise Ended()
             return float(last) if early else end
         return end
 
@@ -310,7 +313,6 @@ def _logger(version: int, say: Callable[[str], None]) -> Any:
     made.logger = logger
     made.allocateMemory = getattr(lib, f"{kind}AllocateMemoryTYPE")(calloc)
     made.freeMemory = getattr(lib, f"{kind}FreeMemoryTYPE")(free)
-    made.stepFinished = None
     try:
         from fmpy.logging import addLoggerProxy
 

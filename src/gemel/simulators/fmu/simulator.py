@@ -79,7 +79,7 @@ class Fmu:
         start: Mapping[str, Any] | None = None,
         priors: Mapping[str, Any] | None = None,
         step: str = "",
-        rtol: float = 1e-6,
+        rtol: float = 1e-7,
         timeout: str = "10s",
         memory: str = "2GiB",
         processes: int = 0,

@@ -57,7 +57,7 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A law between two nodes; `values` are those of its keys. `by` names the hydraulic link whose flow carries heat."""
+    """A law between two nodes; `values` are those of its keys, `by` the hydraulic link whose flow carries the heat."""
 
     name: str
     law: str
@@ -73,8 +73,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`gain` times `input` flows into a node. With `efficiency` it is a heat pump that takes heat from node `taken`: its
-    coefficient of performance is that share of Carnot's, 1 or more."""
+    """`gain` times `input` flows into a node. With `efficiency` it is a heat pump that takes heat from node `taken`:
+    what it gives over what drives it is that share of Carnot's, and 1 or more."""
 
     name: str
     into: str
@@ -134,7 +134,7 @@ LAWS = {
             * root(d)
             * np.sqrt(2 * G / (v["friction"] * v["length"] / v["diameter"] + v["losses"]))
         ),
-    ),  # fmt: skip
+    ),
     "laminar": Law(
         HYDRAULIC,
         {"length": Expected("m"), "diameter": Expected("m"), "viscosity": Expected("m2/s"), **OPENING},

@@ -8,8 +8,8 @@ import numpy as np
 
 from gemel.core.values import Floats
 from gemel.simulators.network.balance import Balance
-from gemel.simulators.network.elements import ADVECTION, FLUIDS
-from gemel.simulators.network.quantities import INPUT
+from gemel.simulators.network.elements import ADVECTION
+from gemel.simulators.network.quantities import INPUT, Table
 
 DRAWS = 300
 LONGEST, SHORTEST = 3600.0, 0.01
@@ -72,8 +72,8 @@ def _places(balance: Balance) -> tuple[Floats, Floats, Floats]:
     return x, u, p
 
 
-def _corners(rng: np.random.Generator, table: dict[str, float] | object) -> Floats:
-    assert isinstance(table, dict)
+def _corners(rng: np.random.Generator, table: Table) -> Floats:
+    """The mean, then draws of the ends of what is plausible, [m]."""
     mean, sd = float(table.get("mean", math.nan)), float(table.get("sd", 0.0))
     low, high = float(table.get("low", -math.inf)), float(table.get("high", math.inf))
     if math.isnan(mean):

@@ -36,11 +36,11 @@ class Network:
       square root of an hour.
     - `links`: name -> `{ between = [first, second], ... }`; what flows from first to second is positive. Heat:
       `conductance` (W/K) or `resistance` (K/W); `flow` (m3/s: a value, the name of an input, or that of a hydraulic
-      link) of `fluid` (`water`, `air` or J/(m3 K)), which carries heat whichever way it flows. Water: `orifice` (m2) and
-      `discharge`; a valve's `kv` (m3/h at 1 bar); a turbulent pipe's `length`, `diameter` (m), `friction` (Darcy's) and
-      `losses`; a laminar one's `length`, `diameter`, `viscosity` (m2/s); a pump's `head` (m, when nothing flows), `flow`
-      (m3/s, against nothing) and `speed`, which lets nothing back. All but flows and pumps have an `opening`, 0 to 1.
-      Openings and speeds may name inputs.
+      link) of `fluid` (`water`, `air` or J/(m3 K)), which carries heat whichever way it flows. Water: `orifice` (m2)
+      and `discharge`; a valve's `kv` (m3/h at 1 bar); a turbulent pipe's `length`, `diameter` (m), `friction` (Darcy's)
+      and `losses`; a laminar one's `length`, `diameter`, `viscosity` (m2/s); a pump's `head` (m, when nothing flows),
+      `flow` (m3/s, against nothing) and `speed`, which lets nothing back. All but flows and pumps have an `opening`, 0
+      to 1. Openings and speeds may name inputs.
     - `sources`: name -> `{ into = node, input, unit, gain }`: heat in W or water in m3/s into a node, `gain` times the
       input, which has the source's name unless it says otherwise. `unit` is the input's: of power (or flow), W/m2 (the
       gain is then an area), or any other (the gain is then in W, or m3/s, for one of it). With `from` (a node) and

@@ -3,6 +3,7 @@
 from gemel.serve.http.routes import (
     artifacts,
     ask,
+    calibrations,
     deciding,
     findings,
     fork,
@@ -16,5 +17,20 @@ from gemel.serve.http.routes import (
 )
 
 ROUTERS = [
-    one.route for one in (server, twins, thinking, fork, findings, deciding, hands, artifacts, past, standing, ask, new)
+    one.route
+    for one in (
+        server,
+        twins,
+        thinking,
+        fork,
+        findings,
+        deciding,
+        hands,
+        artifacts,
+        calibrations,
+        past,
+        standing,
+        ask,
+        new,
+    )
 ]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
+from gemel.core.calibrated import NAME
 from gemel.core.errors import NotFound
 from gemel.core.units import duration
 from gemel.serve.http import schema
@@ -39,6 +40,8 @@ async def promote(
     shelf = hosted(request, twin).twin.artifacts
     if name not in shelf.names() or (body.version and body.version not in shelf.versions(name)):
         raise NotFound(f"there is no version '{body.version}' of {name}", "see the artifacts of the twin")
+    if name == NAME:  # the belief takes part in it
+        return reply({"promoted": await hosted(request, twin).ask("use_calibration", version=body.version)})
     done = shelf.promote(name, body.version).version if body.version else shelf.back(name)
     return reply({"promoted": done})
 

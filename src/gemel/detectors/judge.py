@@ -1,0 +1,180 @@
+"""One judgement from many statistics: each is ranked among its own scores of a normal time, then they are combined.
+
+    judge = Judge(Level(10), Components(10), alarms_per_week=1.0, step=1_000_000_000)
+    judge.fit(normal)                                # [t, c]
+    strange, shares = judge.score(fresh)             # [t] and [t, c]
+    alarm = delayed(strange < 1, on=10, off=30)
+
+Letters: t rows, c signals, k statistics of one member, m members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Protocol
+
+import numpy as np
+
+from gemel.core.values import Bools, Floats
+from gemel.detectors.calibration import WEEK, Calibration, cauchy, fisher
+
+AGAIN = 20
+"""A share of the scores; when so many rows have come, theirs join."""
+LEAST_USUAL = 1e-6
+"""A row with a p-value below this is never taken for normal."""
+COMBINE: Mapping[str, Callable[[Floats], Floats]] = {"cauchy": cauchy, "fisher": fisher}
+
+
+class Statistics(Protocol):
+    """Numbers that are small while all is normal. It remembers what it has scored, so rows may come in any portions.
+
+    NaN is a missing value and no evidence.
+    """
+
+    def fit(self, values: Floats) -> None:
+        """Learn from the rows of a normal time, [t, c]. What is scored next follows on them."""
+
+    def score(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of the rows that follow, [t, c]: the statistics [t, k] and what each signal has to do with it [t, c] >= 0."""
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+
+
+class Judge:
+    """Says of rows how likely a normal time is to bring something as strange.
+
+    It is fitted on the first half of a normal time and ranked on the second, which it has not seen: a statistic that
+    strays by itself is thereby trusted less. Then it is fitted again on all of it, and goes on to rank: the scores of
+    rows that are no alarm join those of the normal time, so that what ages or follows the seasons is not an alarm.
+
+    - `alarms_per_week`, `step` (ns between rows): what a false alarm may cost; `limit` follows from it.
+    - `combine`: `cauchy` (members may say the same) or `fisher` (members that have nothing to do with each other).
+    """
+
+    def __init__(
+        self, *members: Statistics, alarms_per_week: float = 1.0, step: int = 60 * 10**9, combine: str = "cauchy"
+    ) -> None:
+        self.members = members
+        self._rate, self._combine = alarms_per_week * step / WEEK, COMBINE[combine]
+        self.calibrations: list[list[Calibration]] = []  # [m][k]
+        self._pending: list[Floats] = []  # [m] scores of normal rows that are not ranked among yet, [n, k]
+        self._heard = 0  # rows since the last time they were
+
+    def fit(self, values: Floats) -> None:
+        """Learn from the rows of a normal time, [t, c]."""
+        half = len(values) // 2
+        self.calibrations = []
+        for member in self.members:
+            trial = deepcopy(member)
+            trial.fit(values[:half])
+            scores = trial.score(values[half:])[0]
+            self.calibrations.append([Calibration() for _ in range(scores.shape[1])])
+            _add(self.calibrations[-1], scores)
+            member.fit(values)
+        self._empty()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been fitted."""
+        return bool(self.calibrations)
+
+    @property
+    def limit(self) -> float:
+        """The p-value below which a row is an alarm, so that chance makes so many a week as were set."""
+        cluster = float(np.mean([one.cluster for held in self.calibrations for one in held]))
+        return min(self._rate * cluster, 0.5)
+
+    def score(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of the rows that follow, [t, c]: what each has of a p-value in units of the limit [t], below 1 is an alarm;
+        and the share of every signal in what is strange [t, c]. In whatever portions rows come, the answer is alike.
+        """
+        found, shares, start = [], [], 0
+        while start < len(values):
+            every = max(len(self.calibrations[0][0].scores) // AGAIN, 1)
+            rows = values[start : start + every - self._heard]
+            p, parts = self._portion(rows)
+            found.append(p / self.limit)
+            shares.append(parts)
+            start += len(rows)
+            self._heard += len(rows)
+            if self._heard >= every:
+                for held, scores in zip(self.calibrations, self._pending, strict=True):
+                    _add(held, scores)
+                self._empty()
+        if not found:
+            return np.empty(0), np.empty(values.shape)
+        return np.concatenate(found), np.vstack(shares)
+
+    def _portion(self, values: Floats) -> tuple[Floats, Floats]:
+        found, shares, every = [], np.zeros(values.shape), []
+        for member, held in zip(self.members, self.calibrations, strict=True):
+            scores, parts = member.score(values)
+            p = cauchy(np.stack([one.p(column) for one, column in zip(held, scores.T, strict=True)]))
+            found.append(p)
+            every.append(scores)
+            shares += -np.log(p)[:, None] * parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
+        p = found[0] if len(found) == 1 else self._combine(np.stack(found))
+        usual = p > max(self.limit, LEAST_USUAL)
+        self._pending = [np.vstack([old, new[usual]]) for old, new in zip(self._pending, every, strict=True)]
+        return p, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
+
+    def _empty(self) -> None:
+        self._pending, self._heard = [np.empty((0, len(held))) for held in self.calibrations], 0
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+        return {
+            "members": [member.snapshot() for member in self.members],
+            "calibrations": [[one.scores for one in held] for held in self.calibrations],
+            "pending": self._pending,
+            "heard": self._heard,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+        self.calibrations = []
+        for member, memory, rows in zip(self.members, state["members"], state["calibrations"], strict=False):
+            member.restore(memory)
+            self.calibrations.append([Calibration() for _ in rows])
+            _add(self.calibrations[-1], np.stack(rows, axis=1))
+        self._pending, self._heard = list(state["pending"]), state["heard"]
+
+
+def _add(held: Sequence[Calibration], scores: Floats) -> None:
+    for one, column in zip(held, scores.T, strict=True):
+        one.add(column)
+
+
+class Delay:
+    """An alarm is raised after `on` rows in a row that ask for it, and cleared after `off` that do not."""
+
+    def __init__(self, on: int = 1, off: int = 0) -> None:
+        self.on, self.off = max(on, 1), off
+        self.raised = False
+        self._strange = self._quiet = 0
+
+    def take(self, strange: bool) -> bool:
+        """Whether the alarm stands after one more row."""
+        self._strange = self._strange + 1 if strange else 0
+        self._quiet = 0 if strange else self._quiet + 1
+        self.raised = self._strange >= self.on or (self.raised and self._quiet <= self.off)
+        return self.raised
+
+    def snapshot(self) -> Sequence[int]:
+        """Its memory."""
+        return [int(self.raised), self._strange, self._quiet]
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Take it up again."""
+        self.raised, self._strange, self._quiet = bool(state[0]), state[1], state[2]
+
+
+def delayed(strange: Bools, on: int = 1, off: int = 0) -> Bools:
+    """`Delay` over rows, [t]."""
+    delay = Delay(on, off)
+    return np.array([delay.take(bool(one)) for one in strange], bool)

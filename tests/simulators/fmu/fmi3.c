@@ -1,0 +1,105 @@
+/* The functions of FMI 3.0 around a model. */
+#include "model.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef void *C;
+typedef uint32_t V;
+typedef void (*Log)(void *, int, const char *, const char *);
+typedef struct { Model m; Log log; } Instance;
+#define M (&((Instance *)c)->m)
+
+const char *fmi3GetVersion(void) { return "3.0"; }
+int fmi3SetDebugLogging(C c, bool on, size_t n, const char **names) { return 0; }
+static C made(Log log) {
+    Instance *i = calloc(1, sizeof *i);
+    start(&i->m);
+    i->log = log;
+    return i;
+}
+C fmi3InstantiateModelExchange(const char *a, const char *b, const char *r, bool v, bool l, void *e, Log log) {
+    return made(log);
+}
+C fmi3InstantiateCoSimulation(const char *a, const char *b, const char *r, bool v, bool l, bool event, bool early,
+                              const V *needed, size_t n, void *e, Log log, void *update) {
+    return made(log);
+}
+void fmi3FreeInstance(C c) { free(c); }
+int fmi3EnterInitializationMode(C c, bool a, double tolerance, double begin, bool b, double end) {
+    return M->t = begin, 0;
+}
+int fmi3ExitInitializationMode(C c) { return 0; }
+int fmi3EnterEventMode(C c) { return 0; }
+int fmi3Terminate(C c) { return 0; }
+int fmi3Reset(C c) { return start(M), 0; }
+
+#define KIND(NAME, TYPE) \
+    int fmi3Get##NAME(C c, const V *v, size_t n, TYPE *value, size_t k) { \
+        for (size_t i = 0; i < n; i++) \
+            for (int j = 0; j < size(v[i]); j++) *value++ = (TYPE)get(M, v[i], j); \
+        return 0; \
+    } \
+    int fmi3Set##NAME(C c, const V *v, size_t n, const TYPE *value, size_t k) { \
+        for (size_t i = 0; i < n; i++) \
+            for (int j = 0; j < size(v[i]); j++) set(M, v[i], j, *value++); \
+        return 0; \
+    }
+KIND(Float32, float)
+KIND(Float64, double)
+KIND(Int8, int8_t)
+KIND(UInt8, uint8_t)
+KIND(Int16, int16_t)
+KIND(UInt16, uint16_t)
+KIND(Int32, int32_t)
+KIND(UInt32, uint32_t)
+KIND(Int64, int64_t)
+KIND(UInt64, uint64_t)
+KIND(Boolean, bool)
+#define NONE(NAME) int fmi3##NAME(void) { return 3; }
+NONE(GetString) NONE(SetString) NONE(GetBinary) NONE(SetBinary) NONE(GetClock) NONE(SetClock)
+NONE(GetNumberOfVariableDependencies) NONE(GetVariableDependencies) NONE(GetDirectionalDerivative)
+NONE(GetAdjointDerivative) NONE(EnterConfigurationMode) NONE(ExitConfigurationMode) NONE(GetIntervalDecimal)
+NONE(GetIntervalFraction) NONE(GetShiftDecimal) NONE(GetShiftFraction) NONE(SetIntervalDecimal)
+NONE(SetIntervalFraction) NONE(SetShiftDecimal) NONE(SetShiftFraction) NONE(EvaluateDiscreteStates)
+NONE(EnterStepMode) NONE(GetOutputDerivatives) NONE(ActivateModelPartition) NONE(InstantiateScheduledExecution)
+
+int fmi3GetFMUState(C c, void **s) { *s = *s ? *s : malloc(sizeof(Model)); return memcpy(*s, M, sizeof(Model)), 0; }
+int fmi3SetFMUState(C c, void *s) { return memcpy(M, s, sizeof(Model)), 0; }
+int fmi3FreeFMUState(C c, void **s) { free(*s); return *s = NULL, 0; }
+int fmi3SerializedFMUStateSize(C c, void *s, size_t *n) { return *n = sizeof(Model), 0; }
+int fmi3SerializeFMUState(C c, void *s, uint8_t *b, size_t n) { return memcpy(b, s, n), 0; }
+int fmi3DeserializeFMUState(C c, const uint8_t *b, size_t n, void **s) { *s = malloc(n); return memcpy(*s, b, n), 0; }
+
+int fmi3UpdateDiscreteStates(C c, bool *more, bool *end, bool *nominals, bool *states, bool *timed, double *next) {
+    *more = *nominals = false;
+    *end = BAD == END && M->t >= SINCE;
+    *states = event(M);
+    *timed = isfinite(M->next);
+    return *next = M->next, 0;
+}
+int fmi3EnterContinuousTimeMode(C c) { return 0; }
+int fmi3CompletedIntegratorStep(C c, bool no, bool *enter, bool *end) { return *enter = *end = false, 0; }
+int fmi3SetTime(C c, double t) { return M->t = t, 0; }
+int fmi3SetContinuousStates(C c, const double *x, size_t n) { return memcpy(M->x, x, n * sizeof *x), 0; }
+int fmi3GetContinuousStates(C c, double *x, size_t n) { return memcpy(x, M->x, n * sizeof *x), 0; }
+int fmi3GetNominalsOfContinuousStates(C c, double *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = 1;
+    return 0;
+}
+int fmi3GetContinuousStateDerivatives(C c, double *x, size_t n) {
+    if (misbehave(M)) return 3;
+    return rates(M), memcpy(x, M->dx, n * sizeof *x), 0;
+}
+int fmi3GetEventIndicators(C c, double *z, size_t n) { return n ? *z = indicator(M) : 0, 0; }
+int fmi3GetNumberOfContinuousStates(C c, size_t *n) { return *n = nx(), 0; }
+int fmi3GetNumberOfEventIndicators(C c, size_t *n) { return *n = nz(), 0; }
+
+int fmi3DoStep(C c, double t, double dt, bool no, bool *event, bool *end, bool *early, double *last) {
+    *event = *early = *end = false;
+    if (fabs(t - M->t) > 1e-9) return 3;
+    if (misbehave(M)) return ((Instance *)c)->log(NULL, 3, "error", "the tank is empty"), 3;
+    *end = BAD == END && t >= SINCE;
+    *early = BAD == HALF && dt > 1.01;
+    advance(M, *early ? dt / 2 : dt);
+    return *last = M->t, 0;
+}
