@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,9 +24,10 @@ import numpy as np
 from scipy import stats
 
 from bench.harness import Bench
-from bench.plants import Plant, plants
+from bench.plants import FOLDER, Plant, plants
 from gemel.core.values import Floats
 from gemel.estimators import analysis, esmda, history, importance, posterior
+from gemel.estimators.amortised import Amortised
 from gemel.lab.picture import STYLE, box, svg, text
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -127,7 +129,10 @@ def picture(found: Mapping[str, Ints], among: Sequence[Plant]) -> str:
 def write(rows: Iterable[Row], drawn: str, runs: int) -> None:
     """The table between the marks of docs/honest.md, and the picture."""
     PICTURE.write_text(drawn + "\n", encoding="utf-8")
-    lines = ["| plant | parameter | truth within 90 % | p, chi-square | p, distribution function |", "|---|---|---|---|---|"]
+    lines = [
+        "| plant | parameter | truth within 90 % | p, chi-square | p, distribution function |",
+        "|---|---|---|---|---|",
+    ]
     lines += [f"| {plant} | `{name}` | {c:.1%} | {p:.2f} | {q:.2f} |" for plant, name, c, p, q in rows]
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(MARK)
     tail = rest.partition(MARK)[2]
@@ -143,9 +148,70 @@ def honest(bench: Bench, runs: int, to_docs: bool) -> None:
         bench.figure(f"{plant} {name} within 90 %", inside, "-", goal="0.86 to 0.94")
         bench.figure(f"{plant} {name} p of even ranks", min(chi, ecdf), "-")
     for plant in among:
-        bench.figure(f"{plant.name} all within 90 %", float(covered(found[plant.name]).mean()), "-", goal="0.86 to 0.94")
+        bench.figure(
+            f"{plant.name} all within 90 %", float(covered(found[plant.name]).mean()), "-", goal="0.86 to 0.94"
+        )
     if to_docs:
         write(rows, picture(found, among), runs)
+
+
+def amortised(bench: Bench, runs: int) -> None:
+    """A calibration that a network starts beside a cold one, on draws that neither training nor anything else saw.
+
+    Errors are those of the mean against the truth, in standard deviations of the prior, root mean square over
+    parameters and runs. `then` is what the cold smoother had when the started calibration was ready."""
+    for plant in plants():
+        network = Amortised(plant.simulator, "" if plant.name == "transformer" else FOLDER, plant.name)
+        told = [one for seed in range(runs) if (one := _race(plant, network, 10_000 + seed))]
+        times, errors, inside, used = (np.array([t[i] for t in told]) for i in range(4))
+        proposal, started, cold = np.median(times, axis=0) * 1e3
+        network_error, warm, then, after = np.sqrt(np.mean(errors**2, axis=(0, 2)))
+        bench.figure(f"{plant.name} proposal", proposal, "ms")
+        bench.figure(f"{plant.name} proposal error", network_error, "sd", goal="<= 1x", peer=("prior", 1.0))
+        bench.figure(f"{plant.name} started calibration", started, "ms", goal="<= 0.333x", peer=("cold", cold))
+        bench.figure(f"{plant.name} started error", warm, "sd", goal="<= 1x", peer=("cold then", then))
+        bench.figure(f"{plant.name} started error at the end", warm, "sd", goal="<= 1.05x", peer=("cold", after))
+        bench.figure(f"{plant.name} started within 90 %", float(inside.mean()), "-", goal="0.86 to 0.94")
+        bench.figure(f"{plant.name} start used", float(used.mean()), "of runs")
+
+
+Raced = tuple[list[float], list[Floats], Floats, float]
+
+
+def _race(plant: Plant, network: Amortised, seed: int) -> Raced:
+    """Seconds of proposal, started and cold calibration; errors [parameter] of proposal, started, cold at that time,
+    and cold at the end; whether the started intervals hold the truth; whether the start was used."""
+    frame, truth = plant.telemetry(seed)
+    given = (plant.simulator, frame, plant.noise)
+    names = list(plant.simulator.states)
+    rows = [names.index(n) for n in plant.parameters]
+    spread = plant.simulator.extract(plant.simulator.init(None, 0, 1000)).std(axis=1)[rows]
+
+    def error(members: Floats) -> Floats:
+        return np.asarray((members[rows].mean(axis=1) - truth[rows]) / spread)
+
+    began = time.perf_counter()
+    proposal = network.propose(frame, plant.noise, seed=seed)
+    proposed = time.perf_counter() - began
+    began = time.perf_counter()
+    warm = esmda.esmda(*given, seed=seed, start=network)
+    started = time.perf_counter() - began
+    began = time.perf_counter()
+    cold = esmda.esmda(*given, seed=seed)
+    whole = time.perf_counter() - began
+    began = time.perf_counter()
+    target = posterior.Posterior(history.History(*given, seed))
+    cloud = target.prior(100)
+    for later in esmda.passes(target, 100, np.random.default_rng((seed, 1))):
+        if time.perf_counter() - began > started:
+            break
+        cloud = later
+    low, high = np.quantile(warm.members[rows], [0.05, 0.95], axis=1)
+    rng = np.random.default_rng((seed, 1))
+    begun = posterior.Posterior(history.History(*given, seed), None, network.coordinates)
+    used = esmda.started(begun, network, 100, rng) is not None
+    errors = [error(x) for x in (proposal.members, warm.members, target.run(cloud)[1], cold.members)]
+    return [proposed, started, whole], errors, (low <= truth[rows]) & (truth[rows] <= high), float(used)
 
 
 def main() -> None:
@@ -156,7 +222,10 @@ def main() -> None:
     say.add_argument("--json", action="store_true")
     given = say.parse_args()
     with Bench("honest") as bench:
-        honest(bench, given.runs or 500, given.write)
+        if given.amortised:
+            amortised(bench, given.runs or 100)
+        else:
+            honest(bench, given.runs or 500, given.write)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,9 @@ def adapt(
 
 @lab.command()
 def amortise(
-    file: Annotated[Path, typer.Argument(help="The twin file: a simulator, an estimator with noise.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="The twin file: a simulator, an estimator with noise.", show_default=False)
+    ],
     into: Annotated[Path, typer.Option(help="Folder for the network.", show_default=False)],
     window: Annotated[str, typer.Option(help="The longest stretch of telemetry it will be shown.")] = "2d",
     steps: Annotated[int, typer.Option(help="Of training.")] = 6000,
@@ -164,8 +166,8 @@ def amortise(
         recipe = Recipe(window=window, steps=steps, seed=seed)
         card = train(twin, into, recipe, watch=lambda done, of, loss: step(done, of, f"{-loss:.2f} nats learned"))
     scores = card["scores"]
-    text = f"{card['runs']:,} simulated runs in {card['seconds']:.0f} s; on new ones it learns {scores['gained']:.2f} nats, "
-    text += f"and {scores['within']:.1%} of the truth is within its 90 % intervals"
+    text = f"{card['runs']:,} simulated runs in {card['seconds']:.0f} s; on new ones it learns {scores['gained']:.2f} "
+    text += f"nats, and its 90 % intervals hold {scores['within']:.1%} of the truth"
     _answer(json, card, text, f"Amortised(twin.simulator, '{into}') is a start for esmda: docs/honest.md")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench.plants.rooms import DAY, HOUR, Building, Memory, bound, champions, telemetry
 
-from estimators.buildings import DAY, HOUR, Building, Memory, bound, champions, telemetry
 from gemel.core.codec import decode, encode
 from gemel.core.errors import ConfigError, PartError
 from gemel.core.values import BAD, Belief, Floats, Frame
@@ -77,9 +77,10 @@ def test_a_change_of_the_plant_is_followed_within_two_days_and_back_again() -> N
     assert mean["champion"] > max(mean["two"], mean["window"]) - 0.2  # best in hindsight; the change itself costs
 
 
+@pytest.mark.slow
 def test_equal_candidates_do_not_take_turns() -> None:
     simulator = pair(one=Building(2), other=Building(2, noise=0.031))
-    found = champions(simulator, course(compete(simulator), telemetry(40, 2)))
+    found = champions(simulator, course(compete(simulator), telemetry(90, 2)))
     assert len(found) == 1
 
 
@@ -148,6 +149,29 @@ def test_a_champion_that_cannot_be_run_is_replaced_at_once_and_may_come_back() -
     fragile.broken = (0, 2**62)
     with pytest.raises(PartError, match=r"'two'|two: |unstable"):
         compete(pair(two=fragile, other=fragile)).update(None, frame.rows(0, 3))
+
+
+def test_a_champion_without_its_input_gives_way_and_keeps_what_it_learned() -> None:
+    frame = telemetry(12, 1, lambda day: 0.03)
+    values = frame.values.copy()
+    values[6 * 24 : 7 * 24, frame.signals.index("wind")] = np.nan  # the wind is not heard for a day
+    simulator = pair(window=Building(2, window=True), two=Building(2))
+    beliefs = course(compete(simulator), Frame(frame.time, values, frame.quality, frame.signals))
+    ((_, first), (blind, second), (again, third)) = champions(simulator, beliefs)
+    assert (first, second, third) == ("window", "two", "window")
+    assert blind == 6.25
+    assert 7.0 < again <= 9.0
+    assert simulator.ledger(beliefs[4 * 6 + 2])["window"]["out"] == 2.0
+    assert simulator.ledger(beliefs[-1])["window"]["out"] == 0.0
+
+
+def test_slow_measurements_count_too() -> None:
+    simulator, frame = windowed(), telemetry(20, 1, lambda day: 0.03 * (day >= 10))
+    values = frame.values.copy()
+    slow = np.arange(len(values)) % 2 == 0  # every other hour
+    values[slow, frame.signals.index("T_room")] = np.nan
+    beliefs = course(compete(simulator), Frame(frame.time, values, frame.quality, frame.signals))
+    assert [name for _, name in champions(simulator, beliefs)] == ["two", "window"]
 
 
 def test_candidates_may_come_and_go() -> None:

@@ -23,6 +23,7 @@ PAGES = {
     "history": "/twins/transformer/history",
     "replay": "/twins/transformer/replay",
     "forecaster": "/twins/transformer/forecaster",
+    "simulator": "/twins/transformer/simulator",
     "shadow": "/twins/transformer/shadow",
     "connect": "/new",
 }

@@ -60,8 +60,19 @@ def test_who_forecasts_best(chromium: Any, site: Served) -> None:
         assert f"{said['leaderboard'][0]['crps']:.3f}" in best
         assert f"{said['leaderboard'][0]['coverage']:.0%}".replace("%", "") in best
         assert page.locator("section[aria-label=Calibration] svg").count() == 2
+
+
+def test_what_the_simulator_has_learned(chromium: Any, site: Served) -> None:
+    with site.client() as client, tab(chromium, site.url) as page:
+        said = client.get(f"/v1{TWIN}/standing").json()
+        page.goto(f"{site.url}{TWIN}/simulator")
+        page.get_by_text("it runs on its priors").wait_for()
         names = page.locator("section[aria-label='What the twin believes'] h3").all_inner_texts()
         assert names == said["posteriors"]["names"]
+        held = page.locator("section[aria-label=Calibrations]")
+        held.get_by_text("Not calibrated yet").wait_for()
+        held.get_by_role("button", name="Calibrate").click()
+        held.locator(".warn", has_text="has no file").wait_for()
 
 
 def test_why_it_cannot_be_adapted_is_said(chromium: Any, site: Served) -> None:

@@ -334,6 +334,47 @@ def test_an_unstable_step_is_refused(kernel: str) -> None:
     assert ends(Ode(Stiff, step="10ms"), 1.0)[1, 0] == pytest.approx(math.exp(-1.0), rel=0.05)
 
 
+class Brittle:
+    """Grows without end where its parameter is above 1, and is nan where that is below 0."""
+
+    states = {"y": 1.0}
+    outputs = ("y",)
+    parameters = {"rate": {"mean": 0.5, "sd": 0.2}}
+
+    def derivative(self, t: Floats, x: Floats, u: Floats, p: Floats) -> Any:
+        return [np.where(p[0] > 1.0, x[0] ** 3, -0.01 * x[0]) + 0.0 * np.sqrt(p[0])]
+
+
+@pytest.mark.parametrize("options", [{"step": "1s"}, {"step": "1s", "kernel": "numpy"}, {"method": "dopri5"}])
+def test_a_few_members_may_fail_and_the_others_go_on(options: dict[str, Any]) -> None:
+    ode = Ode(Brittle, **options)
+    states = np.stack([np.ones(7), np.array([0.5, 1.5, 0.3, -1.0, 0.9, 0.2, 0.1])])
+    memory = ode.assign(ode.init(None, 0, 7), states, 0)
+    inputs = np.empty((3, 0, 7))
+    _, out = ode.run(memory, inputs, 60.0)
+    bad = np.isnan(out).all(axis=(0, 1))
+    np.testing.assert_array_equal(np.flatnonzero(bad), [1, 3])
+    np.testing.assert_allclose(out[-1, 0, ~bad], math.exp(-1.8), rtol=1e-6)
+    np.testing.assert_array_equal(ode.extract(memory), states)
+    assert np.isfinite(rollout(ode, memory, inputs, 60.0)).all()  # for a forecast, others stand in
+    with pytest.raises(PartError, match=r"'y' (is nan|goes from .*) at 1970-01-01 00:00:"):
+        ode.run(ode.select(memory, [1, 1, 3, 0, 2]), inputs[:, :, :5], 60.0)
+
+
+def test_a_filter_draws_failed_members_again(caplog: pytest.LogCaptureFixture) -> None:
+    ode = Ode(Brittle, step="10s", priors={"y": {"sd": 0.1, "noise": 0.01}, "rate": {"sd": 0.4}})
+    times = (np.arange(1, 30) * 60 * 10**9).astype(np.int64)
+    values = np.exp(-0.6 * np.arange(1, 30))[:, None]
+    enkf = Enkf(noise={"y": 0.05}, members=100)
+    enkf.bind(Setting("t", "", Signals([Signal("y")]), Virtual(), 60 * 10**9, 10**12, 0, Path(), ode))
+    first = ode.extract(ode.init(None, 0, 100))[1]
+    assert ((first < 0) | (first > 1)).sum() > 0
+    belief = enkf.update(None, Frame(times, values, np.full(values.shape, GOOD, np.uint8), ("y",)))
+    assert np.isfinite(belief.members).all()
+    assert ((belief.row("rate") >= 0) & (belief.row("rate") <= 1)).all()
+    assert "of 100 members failed at 1970-01-01" in caplog.text
+
+
 def test_a_belief_of_other_names_fills_what_it_knows() -> None:
     ode = Ode(Tank)
     memory = ode.init(Belief(("water",), np.full((1, 6), 71.0), 5), 0)

@@ -32,7 +32,8 @@ class Virtual:
     - `simulator`: the plant, `{ kind = "thermal", ... }`.
     - `every`: spacing of the telemetry. `length`: how long it goes on; empty for ever.
     - `inputs`: input -> a number, or `{ base, daily, peak = "14h", noise }`: base, plus a daily cosine of that
-      amplitude that peaks so long after midnight UTC, plus white noise. What is not named is 0.
+      amplitude that peaks so long after midnight UTC, plus white noise. What is not named has the simulator's start
+      value, or is 0.
     - `noise`: `{ name = standard deviation }` of the sensors.
     - `start`: when the plant begins, ISO 8601; empty for the clock's time. `seed`: added to the twin's.
     """
@@ -55,7 +56,8 @@ class Virtual:
         try:
             self._every, self._length = duration(every), duration(length) if length else 0
             self._start = instant(start) if start else 0
-            self._profiles = {n: _Profile((inputs or {}).get(n, 0.0)) for n in self._simulator.inputs}
+            usual = {**getattr(self._simulator, "defaults", {}), **(inputs or {})}
+            self._profiles = {n: _Profile(usual.get(n, 0.0)) for n in self._simulator.inputs}
         except (InputError, TypeError) as error:
             problems.append(f"virtual: {error}")
         if problems:

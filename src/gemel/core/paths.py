@@ -66,3 +66,15 @@ def paths(ahead: Forecast, name: str, times: Times, members: int, rng: np.random
 def _normal(z: Floats) -> Floats:
     # logistic approximation of the normal distribution function, within 0.0002 (Bowling et al. 2009)
     return 1.0 / (1.0 + np.exp(-(0.07056 * z**3 + 1.5976 * z)))
+
+
+def whole(paths: Floats) -> Floats:
+    """Paths [t, y, m] in which members that were lost on the way (NaN anywhere) are copies of others, in turn; as they
+    are where every member is NaN, for then something is not known."""
+    lost = ~np.isfinite(paths).all(axis=(0, 1))
+    good = np.flatnonzero(~lost)
+    if len(good) == len(lost) or not len(good):
+        return paths
+    index = np.arange(len(lost))
+    index[lost] = np.resize(good, int(lost.sum()))
+    return paths[:, :, index]

@@ -35,6 +35,7 @@ from gemel.desk.hindcast import (
     thinned,
     wholes,
 )
+from gemel.desk.whitened import Whitened, taught, whitened
 from gemel.estimators.diagnostics import whiteness
 from gemel.estimators.esmda import esmda
 from gemel.estimators.least_squares import least_squares
@@ -112,25 +113,26 @@ def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[st
     plain = getattr(simulator, "inner", simulator)
     prior = _prior(plain, task, test)
     train = test.frame.rows(0, test.first)
-    noise = _honest(task.noise, _residuals(test, prior, test.first))
+    shares, noise = taught(_residuals(test, prior, test.first), test.noise)
     for rough in (True, False):
         step("a first fit" if rough else f"{METHODS[task.method].__name__}, {task.members} members")
         members = MEMBERS if rough else task.members
-        found = METHODS[task.method](plain, train, noise, members=members, seed=task.setting.seed)
+        seen = whitened(train, shares)
+        found = METHODS[task.method](Whitened(plain, shares), seen, noise, members=members, seed=task.setting.seed)
         fit = Candidate(plain, prior.names, wholes(prior.names, found))
         if rough:
-            noise = _honest(task.noise, _residuals(test, fit, test.first))
+            shares, noise = taught(_residuals(test, fit, test.first), test.noise)
     candidates = {"calibrated": fit, "uncalibrated": prior}
     files = {POSTERIOR: encode(found)}
     if hasattr(simulator, "learn"):
-        taught = deepcopy(simulator)
-        taught.learn(train, found)
-        files[RESIDUAL] = taught.dump()
-        candidates = {"calibrated": replace(fit, simulator=taught), "physics alone": fit, "uncalibrated": prior}
+        learned = deepcopy(simulator)
+        learned.learn(train, found)
+        files[RESIDUAL] = learned.dump()
+        candidates = {"calibrated": replace(fit, simulator=learned), "physics alone": fit, "uncalibrated": prior}
     if task.used:
         candidates["in use"] = _used(task)
     scores, z = _scored(test, candidates, task.setting.seed, lambda: step("held-back time"))
-    card = carded(task, test, prior, found, scores, z["calibrated"], noise)
+    card = carded(task, test, prior, found, scores, z["calibrated"], {"shares": shares, "noise": noise})
     files[REPORT] = page(card, *_seen(task, test, fit, prior)).encode()
     progress(total, total, "done")
     return files, card
@@ -206,30 +208,6 @@ def _residuals(test: Test, candidate: Candidate, rows: int) -> dict[str, Floats]
 
 def _settling(test: Test) -> int:
     return min(DAY // test.step, test.first // 4)
-
-
-def _honest(noise: Mapping[str, float], residuals: Mapping[str, Floats]) -> dict[str, float]:
-    """The standard deviation with which a measurement should teach: what the simulator misses counts as noise, and
-    residuals that resemble those before them tell as much as a few that do not."""
-    found = {}
-    for name, r in residuals.items():
-        size = float(np.sqrt(np.nanmean(r * r))) if np.isfinite(r).any() else noise[name]
-        found[name] = max(noise[name], size) * math.sqrt(memory(r))
-    return found
-
-
-def memory(residual: Floats) -> float:
-    """Over how many rows a residual [t] remembers itself: its integrated autocorrelation time, 1 where it does not."""
-    there = np.isfinite(residual)
-    if (n := len(residual)) < 20 or not there.any():
-        return 1.0
-    x = np.where(there, residual - residual[there].mean(), 0.0)
-    if not (power := float(x @ x)):
-        return 1.0
-    spectrum = np.fft.rfft(x, 2 * n)
-    r = np.fft.irfft(spectrum * np.conj(spectrum))[1 : n // 4] / power
-    ends = np.flatnonzero(r < 0.05)
-    return float(min(1.0 + 2.0 * r[: ends[0] if len(ends) else len(r)].sum(), n / 10))
 
 
 def _used(task: Task) -> Candidate:

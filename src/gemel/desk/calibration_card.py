@@ -40,7 +40,7 @@ class Task:
 
 def carded(
     task: Task, test: Test, prior: Candidate, found: Belief, scores: dict[str, Any], z: Mapping[str, Floats],
-    noise: Mapping[str, float],
+    taught: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:  # fmt: skip
     frame, simulator = task.frame, task.setting.simulator
     told = hashlib.sha256(frame.time.tobytes() + frame.values.tobytes())
@@ -67,7 +67,7 @@ def carded(
         "data": told.hexdigest(),
         "code": hashlib.sha256(code).hexdigest(),
         "noise": dict(test.noise),
-        "taught": dict(noise),
+        "taught": {name: dict(row) for name, row in taught.items()},
         "parameters": list(prior.names),
         "posterior": told_of(simulator, prior, found),
         "region": area,

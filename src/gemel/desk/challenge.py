@@ -80,7 +80,10 @@ def challenged(
     trouble: dict[str, str] = {}
     for who, one in proposals.items():
         try:
-            made[who] = build("simulators", _beside(one, self.folder)) if isinstance(one, Mapping) else one
+            built = build("simulators", _beside(one, self.folder)) if isinstance(one, Mapping) else one
+            if not isinstance(built, Assignable):
+                raise InputError("its states cannot be read and overwritten, so it cannot be taught")
+            made[who] = built
         except Exception as error:
             trouble[who] = told(who, error)
     test = _Test(self.setting(), _history(self, made.values(), estimator, last), (estimator, present), span)
@@ -126,10 +129,8 @@ class _Test:
                 "take a longer last, or a shorter ahead",
             )
 
-    def run(self, simulator: Any) -> tuple[Floats, Floats]:
+    def run(self, simulator: Assignable) -> tuple[Floats, Floats]:
         """Log scores and errors of the mean of what was foreseen from each start, [w, rows, n outputs]."""
-        if not isinstance(simulator, Assignable):
-            raise InputError("its states cannot be read and overwritten, so it cannot be taught")
         setting = replace(self.setting, simulator=simulator)
         if isinstance(simulator, Bound):
             simulator.bind(setting)

@@ -14,6 +14,11 @@ from gemel.core.values import Belief, Finding
 from gemel.loop.decide import Situation
 
 MARK = ".champion"
+WHY = {
+    1.0: "raised, or gave what is no number; it is tried again from its prior",
+    2.0: "foretold nothing for a whole stretch: does every input of its own come?",
+}
+"""By what the ledger says of one that is out."""
 
 
 @declared
@@ -61,7 +66,7 @@ class Champion:
             news.append(self._opened(MARK, "another champion", 0.1, situation, _why(ledger, champion, before)))
         for name, rows in ledger.items():
             if rows["out"] and name not in self._open:
-                text = f"simulator '{name}' raised or gave what is no number; it is tried again from its prior"
+                text = f"simulator '{name}' {WHY[rows['out']]}"
                 news.append(self._opened(name, f"{name} cannot be run", 0.3, situation, (text, {})))
         return news
 

@@ -27,7 +27,7 @@ from gemel.loop.simulate import Assignable
 
 SHIPPED = Path(__file__).parent / "weights"
 """Where the networks that come with Gemel lie."""
-_EDGES = np.concatenate([np.linspace(0.0, 1.0 / 16, 9)[:-1], np.linspace(1.0 / 16, 1.0, 41)])
+_EDGES = np.concatenate([np.linspace(0.0, 1.0 / 16, 5)[:-1], np.linspace(1.0 / 16, 1.0, 25)])
 """Of the bins, as parts of the window: narrow at first, where the first states show."""
 BINS = len(_EDGES) - 1
 
@@ -51,8 +51,8 @@ class Telling:
         return len(self.input_size) + 3 * len(self.outputs) + 1
 
     def tell(self, part: Floats, inputs: Floats, outputs: Floats, noise: Floats, hours: float) -> Float32s:
-        """[b, c, T] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b] with
-        NaN where nothing usable was measured, noise [y, b]: means in bins, how full the bins are, noise and length."""
+        """[b, c, T] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b]
+        with NaN where nothing usable was measured, noise [y, b]: means in bins, how full these are, noise and length."""
         bins = np.clip(np.searchsorted(_EDGES, part, side="right") - 1, 0, BINS - 1)
         into = (bins == np.arange(BINS)[:, None]).astype(np.float64)  # [T, t]
         many = np.maximum(into.sum(axis=1), 1.0)[:, None, None]
@@ -68,8 +68,9 @@ class Telling:
         measured = binned(np.where(seen, (outputs - centre) / size, 0.0)) / np.maximum(full, 1.0)
         b = outputs.shape[2]
         told = [driven, measured, full / many]
-        for one in (np.log(noise / np.array(self.noise)[:, None]), np.full((1, b), np.log(hours / self.hours))):
-            told.append(np.broadcast_to(one, (BINS, *one.shape)))
+        usual = np.array(self.noise)[:, None]
+        whole = np.concatenate([np.log(noise / usual), np.full((1, b), np.log(hours / self.hours))])
+        told.append(np.broadcast_to(whole, (BINS, *whole.shape)))
         return np.concatenate(told, axis=1).transpose(2, 1, 0).astype(np.float32)
 
 
@@ -90,7 +91,10 @@ class Amortised:
         self.card = card
         self.telling = Telling(**card["telling"])
         self._simulator = simulator
-        self._scale, self.coordinates = Scale(simulator.states, getattr(simulator, "bounds", {})), coordinates(simulator)
+        self._scale, self.coordinates = (
+            Scale(simulator.states, getattr(simulator, "bounds", {})),
+            coordinates(simulator),
+        )
         self._session = _session(next(iter(artifact.files.values())))
 
     def propose(self, frame: Frame, noise: Mapping[str, float], members: int = 100, seed: int = 0) -> Belief:
@@ -117,7 +121,7 @@ class Amortised:
     def normal(self, told: Float32s) -> tuple[Floats, Floats]:
         """Mean [r] and a factor L [r, r] of the covariance LL' on the network's coordinates."""
         mean, root = (np.asarray(x[0], np.float64) for x in self._session.run(["mean", "root"], {"told": told}))
-        return mean, np.linalg.inv(root)  # root'root is the precision
+        return mean, np.asarray(np.linalg.inv(root), np.float64)  # root'root is the precision
 
 
 def coordinates(simulator: Assignable) -> Coordinates:

@@ -6,9 +6,9 @@ Letters in shapes: k rows of a belief, m members.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -25,8 +25,12 @@ from gemel.loop.process import Stateful
 
 Ledger = dict[str, dict[str, float]]
 """Candidate -> `champion`, `score`, `lead`, `out`."""
-ENOUGH = 0.5
-"""The part of a run's values that must have been measured for it to count."""
+THIRDS = 3
+"""Something must have been measured in each of so many parts of a run for it to count."""
+BLIND = 0.5
+"""A candidate that foretells less than this part of what was measured cannot be compared."""
+FAILED, SIGHTLESS = 1.0, 2.0
+"""Why one is out: it cannot be run, or gives no numbers for want of an input."""
 STRIDES = 2
 """Runs that a challenger needs at least: no single one says more than this part of `margin`."""
 
@@ -52,10 +56,9 @@ class Run:
     stretch: int
     whole: bool  # it began where the stretch does
     ahead: dict[str, Belief]
+    scores: dict[str, list[float]]  # of each value measured so far; NaN where one was not foretold
     failed: list[str] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)  # of log scores
-    values: int = 0  # that were scored
-    awaited: int = 0  # that could have been
+    thirds: list[int] = field(default_factory=list)  # in which something was measured
 
 
 @declared
@@ -68,10 +71,11 @@ class Compete:
     proper score: Gneiting and Raftery 2007, JASA 102), in nats a value. A challenger gathers evidence by as much as a
     run of its scores above the champion's, less `least`, and loses it by as much as it scores below (the cumulative
     sum of Page 1954, Biometrika 41, which forgets what was true of the plant long ago); at `margin` it takes over, and
-    all begin again. No single run says more than half of `margin`, and one of which less than half was measured
-    says nothing. Of several that may take over it is the first named, so name the simpler ones first. A candidate that
-    raises, or gives what is no number, is out until it has run through a whole stretch again, from its prior; if it
-    was the champion, the best of the others takes over at once.
+    all begin again. No single run says more than half of `margin`, and one says nothing in a third of which nothing was
+    measured: a `lead` of three measurements or more is needed. Of several that may take over it is the first named, so
+    name the simpler ones first. A candidate that raises, or gives what is no number, is out until it has run through a
+    whole stretch again, from its prior; if it was the champion, the best of the others takes over at once. So does one
+    at the end of a stretch in which the champion gave no numbers because an input of its own did not come.
 
     - `estimator`: what moves each candidate, such as `{ kind = "enkf", noise = { T_room = 0.2 } }`; it has `noise`.
     - `lead`: how far ahead they are judged; about as far as decisions look.
@@ -142,7 +146,7 @@ class Compete:
 
     def snapshot(self) -> dict[str, Any]:
         each = {n: one.snapshot() for n, one in self._each.items() if isinstance(one, Stateful)}
-        run = None if self._run is None else asdict(self._run) | {"ahead": dict(self._run.ahead)}
+        run = None if self._run is None else dict(vars(self._run))
         return {"time": self._time, "taught": self._taught, "run": run, "each": each}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -150,7 +154,10 @@ class Compete:
         held = state["run"]
         self._run = None
         if held is not None and set(held["ahead"]) == set(self._each):
-            self._run = Run(**{**held, "failed": list(held["failed"]), "sums": dict(held["sums"])})
+            self._run = Run(
+                held["stretch"], held["whole"], dict(held["ahead"]), {n: list(s) for n, s in held["scores"].items()},
+                list(held["failed"]), list(held["thirds"]),
+            )  # fmt: skip
         for name, memory in state["each"].items():
             if name in self._each and isinstance(self._each[name], Stateful):
                 self._each[name].restore(memory)
@@ -163,6 +170,7 @@ class Compete:
             full = replace(full, time=int(frame.time[0]) - self._every)
         if full.time != self._time:  # the memory is of another time: of today, in a fork of the past
             self._run, self._taught = None, {}
+        self._time = -1  # it is of no time until this is done
         ledger = simulator.ledger(full)
         parts = {
             n: replace(simulator.part(full, n), innovation=self._taught.get(n, last)) for n in simulator.candidates
@@ -194,66 +202,83 @@ class Compete:
                     continue
                 except Exception as error:
                     run.failed.append(name)
-                    ledger[name]["out"] = 1.0
+                    ledger[name]["out"] = FAILED
                     trouble = told(name, error)
                     if len(run.failed) == len(simulator.candidates):
                         raise PartError(f"no candidate can be run any more; {trouble}", "mend one of them") from error
             parts[name] = replace(parts[name], time=time, innovation={})
         heard = np.isfinite(columns(row, list(self.noise)))
-        judged = heard & np.isfinite(np.array(list(scores.values()))).all(axis=0)
-        run.awaited += judged.size
-        run.values += int(judged.sum())
         for name, score in scores.items():
-            run.sums[name] = run.sums.get(name, 0.0) + float(score[judged].sum())
+            run.scores[name] += score[heard].tolist()
+        third = (time - 1 - stretch * self._lead) * THIRDS // self._lead
+        if heard.any() and third not in run.thirds:
+            run.thirds.append(third)
         if _champion(ledger) in run.failed:
-            self._crown(ledger, max(scores, key=lambda n: ledger[n]["score"] if not ledger[n]["out"] else -math.inf))
+            self._crown(ledger, _best(ledger, scores))
         if time % self._lead == 0:
             self._end(ledger)
 
     def _moved(self, name: str, part: Belief, ahead: Belief, row: Frame) -> tuple[Belief, Belief, Floats]:
         """One candidate one row on: taught, ahead without learning, and the log scores of the latter."""
         one = self._simulator.candidates[name]
-        part = self._each[name].update(part, row)
-        ahead, outputs = drive(one, ahead, row, self._every, self._seed)
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = self._each[name].update(part, row)
+            ahead, outputs = drive(one, ahead, row, self._every, self._seed)
         blind = not np.isfinite(columns(row, one.inputs)).all()
         if not (np.isfinite(part.members).all() and (blind or np.isfinite(outputs).all())):
             raise PartError(f"{name} gave what is no number", "see its equations and its bounds")
         return part, ahead, log_score(one, outputs, row, self.noise)
 
     def _begin(self, parts: dict[str, Belief], ledger: Ledger, stretch: int) -> None:
-        """A new run, from what is believed; of a candidate that is out, from its prior."""
+        """A new run, from what is believed; of a candidate that could not be run, from its prior."""
         for name, part in parts.items():
-            if ledger[name]["out"]:
+            if ledger[name]["out"] == FAILED:
                 parts[name] = self._prior(name, part.time, part.members.shape[1])
         began = next(iter(parts.values())).time
-        self._run = Run(stretch, began > stretch * self._lead - self._every, dict(parts))
+        self._run = Run(stretch, began > stretch * self._lead - self._every, dict(parts), {n: [] for n in parts})
 
     def _end(self, ledger: Ledger) -> None:
         """In place: what the run has shown, if it is one that counts."""
         run, self._run = self._run, None
         if run is None or not run.whole:
             return
-        for name in run.ahead:
-            ledger[name]["out"] = float(name in run.failed)
-        if run.values < ENOUGH * run.awaited or not run.values:
-            return
+        for name, rows in ledger.items():
+            rows["out"] = FAILED if name in run.failed else 0.0
+        mean = self._compared(run, ledger) if len(run.thirds) == THIRDS else {}
         champion, most = _champion(ledger), self._margin / STRIDES
-        mean = {n: run.sums[n] / run.values for n in run.ahead if n not in run.failed}
         for name, score in mean.items():
             before = ledger[name]["score"]
             ledger[name]["score"] += (self._share if before else 1.0) * (score - before)
-            if name != champion:
+            if name != champion and champion in mean:
                 gained = min(max(score - mean[champion] - self._least, -most), most)
                 ledger[name]["lead"] = max(ledger[name]["lead"] + gained, 0.0)
         proven = [n for n in mean if n != champion and ledger[n]["lead"] >= self._margin]
-        if proven:
-            self._crown(ledger, proven[0])
+        if mean and (proven or champion not in mean):
+            self._crown(ledger, proven[0] if proven else _best(ledger, mean))
+
+    @staticmethod
+    def _compared(run: Run, ledger: Ledger) -> dict[str, float]:
+        """The mean log score of each candidate that can be compared, over the values that all of these have foretold;
+        in place, who cannot is marked in the ledger. Empty where nobody foretold anything."""
+        scores = {n: np.array(s) for n, s in run.scores.items() if n not in run.failed}
+        seeing = {n: s for n, s in scores.items() if np.isfinite(s).mean() >= BLIND}
+        if not seeing:
+            return {}
+        for name in scores.keys() - seeing.keys():
+            ledger[name]["out"] = SIGHTLESS
+        shared = np.isfinite(np.array(list(seeing.values()))).all(axis=0)
+        return {n: float(s[shared].mean()) for n, s in seeing.items()} if shared.any() else {}
 
     @staticmethod
     def _crown(ledger: Ledger, name: str) -> None:
         """In place; the champion keeps the lead it won with."""
         for one, rows in ledger.items():
             rows |= {"champion": 1.0} if one == name else {"champion": 0.0, "lead": 0.0}
+
+
+def _best(ledger: Ledger, names: Iterable[str]) -> str:
+    """The one of these that has scored best and is not out."""
+    return max(names, key=lambda n: -math.inf if ledger[n]["out"] else ledger[n]["score"])
 
 
 def _champion(ledger: Ledger) -> str:

@@ -6,6 +6,7 @@ k states, p measured outputs, m members.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,9 +14,12 @@ import numpy as np
 
 from gemel.core.errors import ConfigError, nearest
 from gemel.core.setting import Setting
+from gemel.core.units import stamp
 from gemel.core.values import BAD, Belief, Bools, Floats, Frame
 from gemel.estimators.scale import Scale
 from gemel.loop.simulate import Assignable, Noisy
+
+log = logging.getLogger("gemel")
 
 Taught = Mapping[str, tuple[float, float]]
 """Output -> (innovation, the standard deviation it should have)."""
@@ -116,8 +120,9 @@ class Cycle:
                 inputs[i] = values[s]
         steps = min(max(round((time - now) / self._every), 1), 100)
         expected, dt = np.empty(0), (time - now) / 1e9 / steps
-        for _ in range(steps):
+        for i in range(1, steps + 1):
             memory, expected = simulator.step(memory, inputs, dt)
+            memory, expected = self._redrawn(memory, expected, inputs, now + round(i * dt * 1e9))
         if self._noisy:
             states = widen(simulator.extract(memory), self._noisy.noise(memory, inputs, dt * steps), self.seed, time)
             memory = self._noisy.quiet(simulator.assign(memory, states, time))
@@ -126,6 +131,20 @@ class Cycle:
             memory = simulator.assign(memory, before, time)
             expected = simulator.observe(memory, inputs)
         return memory, expected
+
+    def _redrawn(self, memory: Any, expected: Floats, inputs: Floats, time: int) -> tuple[Any, Floats]:
+        """The same, with members that the simulator has lost (NaN states) as copies of others, drawn at random."""
+        if np.isfinite(expected).all():
+            return memory, expected
+        states = self.simulator.extract(memory)
+        lost = ~np.isfinite(states).all(axis=0)
+        if not lost.any() or lost.all():
+            return memory, expected
+        log.warning("estimator: %d of %d members failed at %s; drawn again", lost.sum(), len(lost), stamp(time))
+        index, rng = np.arange(len(lost)), np.random.default_rng((self.seed, time % 2**63, 1))
+        index[lost] = rng.choice(np.flatnonzero(~lost), lost.sum())
+        memory = self.simulator.assign(memory, states[:, index], time)
+        return memory, self.simulator.observe(memory, inputs)
 
 
 def gated(innovation: float, spread: float, sd: float, last: tuple[float, float] | None, gate: float) -> float:

@@ -6,7 +6,7 @@ Legend: w coordinates as in `posterior` [r, m]; k states and parameters, m membe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -48,9 +48,8 @@ def esmda(
     there are few enough states and parameters for that (see `importance`); otherwise the ensemble stays as it is.
 
     `noise`: `{output = standard deviation}` of what is measured, and of what the simulator does not describe; `priors`:
-    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a network that was
-    trained for this simulator and says where to look: the posterior is the same, sooner; where it does not lead there
-    it is left aside.
+    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a network trained for this simulator, which
+    says where to look: the posterior is the same, sooner; where it does not lead there it is left aside.
     """
     if members < 3:
         raise InputError("esmda: members must be 3 or more")
@@ -59,8 +58,8 @@ def esmda(
     rng = np.random.default_rng((seed, 1))
     if start is not None and (found := started(posterior, start, members, rng)):
         return posterior.belief(found.states)
-    cloud = smoothed(posterior, members, rng)
-    found = sample(posterior, normal(cloud), members, rng) if len(cloud) <= members / 5 else None
+    *_, cloud = passes(posterior, members, rng)
+    found = sample(posterior, normal(cloud), members, rng, cloud=cloud) if len(cloud) <= members / 5 else None
     return posterior.belief(found.states if found else posterior.run(cloud)[1])
 
 
@@ -80,25 +79,27 @@ def started(posterior: Posterior, start: Amortised, members: int, rng: np.random
         observed = posterior.run(w)[0]
         if np.isfinite(observed).all(axis=0).sum() < r + 2:
             return None
-        near, missed = linearised(posterior, w, observed)
-        if missed < r:
-            return sample(posterior, near, members, rng, rounds=3)
+        near, doubt = linearised(posterior, w, observed)
+        if doubt < 1.0:
+            found = sample(posterior, near, members, rng, rounds=3)
+            return found if found and found.effective >= 1.0 else None
         w = near.mean + near.low @ rng.standard_normal((r, few))
     return None
 
 
-def smoothed(posterior: Posterior, members: int, rng: np.random.Generator) -> Floats:
-    """The ensemble smoother alone: from draws of the prior to a cloud [r, m] about the posterior."""
+def passes(posterior: Posterior, members: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """The ensemble smoother alone: from draws of the prior, the cloud [r, m] after each pass; the last one lies
+    about the posterior."""
     w, history = posterior.prior(members), posterior.history
     left = 1.0  # of what the measurements say
-    for passes in range(_PASSES):
+    for count in range(_PASSES):
         observed = _repaired(w, posterior.run(w)[0], rng)
-        part = left if passes == _PASSES - 1 else min(_part(observed, history.value, history.sd), left)
+        part = left if count == _PASSES - 1 else min(_part(observed, history.value, history.sd), left)
         w = analysis.etkf(w, observed, history.value, history.sd / math.sqrt(part), rng)
         left -= part
+        yield w
         if left <= 1e-9:
-            break
-    return w
+            return
 
 
 def _part(observed: Floats, value: Floats, sd: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Importance sampling: from a cloud near a posterior to draws of the posterior itself, and how good the cloud was.
+"""Importance sampling: from a normal distribution near a posterior to draws of the posterior itself.
 
 Legend: w coordinates [r, m] as in `posterior`, q what is drawn from: a normal distribution and a wider one of the same
 centre, L lower triangular with LL' its covariance; r directions, m members.
@@ -16,6 +16,8 @@ from gemel.estimators.posterior import Posterior
 
 WIDE, SHARE = 2.0, 0.25
 """Standard deviations of the wider part of q to those of the other, and how much of q it is."""
+RIGHT = 0.1
+"""The posterior is normal when the logarithm of the ratio of both densities varies by less."""
 LEAST = 0.25
 """Of the members asked for: how many draws must count for an answer."""
 _ROUNDS = 10
@@ -39,15 +41,21 @@ class Sample:
 
 
 def sample(
-    posterior: Posterior, near: Normal, members: int, rng: np.random.Generator, rounds: int = _ROUNDS
+    posterior: Posterior,
+    near: Normal,
+    members: int,
+    rng: np.random.Generator,
+    rounds: int = _ROUNDS,
+    cloud: Floats | None = None,
 ) -> Sample | None:
     """`members` draws of the posterior, found from a normal distribution near it; None where they would be too few.
 
-    Twice as many are drawn from that and a wider one, run, and weighed by how much more probable they
-    are under prior and measurements than there. Until as many count as are asked for (effective sample size), another
-    round draws around those that do, and all draws are weighed against all that they may have come from (adaptive
-    multiple importance sampling: Cornuet, Marin, Mira and Robert 2012, Scandinavian J. of Statistics 39). For large
-    numbers the result is exact, wherever it began.
+    Twice as many are drawn from that and a wider one, run, and weighed by how much more probable they are under prior
+    and measurements than there. Until as many count as are asked for (effective sample size), another round draws
+    around those that do, and all draws are weighed against all that they may have come from (adaptive multiple
+    importance sampling: Cornuet, Marin, Mira and Robert 2012, Scandinavian J. of Statistics 39). For large numbers the
+    result is exact, wherever it began. A `cloud` [r, members] with the moments of `near` has less chance in it than
+    draws have: it is the answer where the posterior turns out to be that normal distribution.
     """
     shapes = [near]
     found: list[tuple[Floats, Floats, Floats]] = []  # draws, their states at the end, log density of each
@@ -55,6 +63,8 @@ def sample(
         w = _draws(shapes[-1], 2 * members, rng)
         observed, states = posterior.run(w)
         found.append((w, states, posterior.log(w, observed)))
+        if cloud is not None and len(found) == 1 and _right(found[0][2], w, near):
+            return Sample(cloud, posterior.run(cloud)[1], 1.0)
         w, states, log = (np.concatenate(x, axis=-1) for x in zip(*found, strict=True))
         if not np.isfinite(log).any():
             return None
@@ -71,8 +81,8 @@ def sample(
 
 
 def linearised(posterior: Posterior, w: Floats, observed: Floats) -> tuple[Normal, float]:
-    """What the posterior would be if the simulator were linear, with the slopes that best fit a cloud [r, m] and what it
-    would have measured [p, m]; and how much that fit misses, in squares of standard deviations.
+    """What the posterior would be if the simulator were linear, with the slopes that best fit a cloud [r, m] and what
+    it would have measured [p, m]; and how far that can be trusted: 0 is fully, and beyond 1 it says where to look next.
 
     What is missed counts as noise, as related from measurement to measurement as it is among the cloud (posterior
     linearisation: Garcia-Fernandez, Svensson, Morelande and Sarkka 2015, IEEE Trans. Signal Processing 63). The cloud
@@ -85,12 +95,14 @@ def linearised(posterior: Posterior, w: Floats, observed: Floats) -> tuple[Norma
     slopes = np.linalg.solve(a @ a.T + 1e-9 * np.eye(len(a)), a @ s.T).T  # [p, r]
     missed = s - slopes @ a  # [p, m]
     inner = missed.T @ missed
-    size = float(np.trace(inner)) / len(inner)
+    size = float(np.trace(inner)) / len(inner)  # of what the fit misses, in squares of standard deviations
     inner.flat[:: len(inner) + 1] += len(inner)
     weighted = slopes - missed @ np.linalg.solve(inner, missed.T @ slopes)
     precision = np.eye(len(a)) + slopes.T @ weighted
-    centre = mean + np.linalg.solve(precision, weighted.T @ ((history.value - seen) / history.sd) - mean)
-    return Normal(centre[:, None], np.linalg.cholesky(np.linalg.inv(precision))), size
+    shift = np.linalg.solve(precision, weighted.T @ ((history.value - seen) / history.sd) - mean)
+    beyond = float(shift @ np.linalg.solve(a @ a.T / a.shape[1], shift)) / 9.0  # three of the cloud's deviations
+    low = np.asarray(np.linalg.cholesky(np.linalg.inv(precision)), np.float64)
+    return Normal((mean + shift)[:, None], low), max(size, beyond) / len(a)
 
 
 def normal(w: Floats, weight: Floats | None = None) -> Normal:
@@ -115,6 +127,13 @@ def _density(w: Floats, near: Normal) -> Floats:
     wide = -0.5 * far / WIDE**2 - len(low) * np.log(WIDE)
     both = np.logaddexp(np.log(1 - SHARE) - 0.5 * far, np.log(SHARE) + wide)
     return np.asarray(both - np.log(np.diagonal(low)).sum())
+
+
+def _right(log: Floats, w: Floats, near: Normal) -> bool:
+    """Whether the posterior's log density at the narrower draws of q is that of the normal distribution itself."""
+    few = slice(round(SHARE * len(log)), None)
+    unit = np.linalg.solve(near.low, w[:, few] - near.mean)
+    return float(np.std(log[few] + 0.5 * np.einsum("ij,ij->j", unit, unit))) < RIGHT
 
 
 def _weights(log: Floats) -> Floats:

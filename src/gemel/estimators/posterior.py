@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from gemel.core.errors import InputError
 from gemel.core.values import Belief, Floats
 from gemel.estimators.history import History, Priors
 
@@ -37,9 +38,9 @@ class Coordinates:
         spread = draws.std(axis=1, ddof=1)
         self.free = np.flatnonzero(spread > 1e-12 * np.maximum(np.abs(draws).max(axis=1), 1e-300))
         self._knots = np.array([_knots(draws[i]) for i in self.free]).reshape(-1, len(_Z))
-        z = self._scores(draws)
+        z = self._scores(draws).reshape(len(self.free), -1)
         self._mean = z.mean(axis=1, keepdims=True)
-        self._own, self._root = _triangular(np.cov(z).reshape(len(z), len(z)))
+        self._own, self._root = _triangular(np.cov(z).reshape(len(z), len(z)) if len(z) else np.empty((0, 0)))
 
     def __len__(self) -> int:
         return len(self._own)
@@ -63,11 +64,11 @@ class Coordinates:
 class Posterior:
     """Likelihood of a history times its prior, on coordinates [r, m]."""
 
-    def __init__(
-        self, history: History, priors: Priors | None = None, coordinates: Coordinates | None = None
-    ) -> None:
+    def __init__(self, history: History, priors: Priors | None = None, coordinates: Coordinates | None = None) -> None:
         self.history, self._priors = history, priors
         self.coordinates = coordinates or Coordinates(history.prior(DRAWS, priors))
+        if not len(self.coordinates):
+            raise InputError("no state or parameter is free to move", "give one a prior with sd above 0")
 
     def prior(self, members: int) -> Floats:
         """Draws [r, m] of the prior."""

@@ -49,11 +49,13 @@ def columns(frame: Frame, names: Sequence[str]) -> Floats:
 def log_score(simulator: Assignable, outputs: Floats, frame: Frame, noise: Mapping[str, float]) -> Floats:
     """Log density of what was measured, [t, n] for the n outputs that `noise` names, in nats; NaN where nothing was.
 
-    The density is Gaussian, with the ensemble's mean and its variance plus that of the measurement's noise.
+    The density is Gaussian, with the ensemble's mean and its variance plus that of the measurement's noise. No value
+    scores below -100: beyond that nothing more is learned from how wrong it was.
     """
     rows = [list(simulator.outputs).index(n) for n in noise]
     cloud, sd = outputs[:, rows], np.array(list(noise.values()))
-    variance = cloud.var(axis=2, ddof=1) + sd * sd
-    miss = columns(frame, list(noise)) - cloud.mean(axis=2)
-    score: Floats = -0.5 * (miss * miss / variance + np.log(2.0 * math.pi * variance))
-    return score
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = cloud.var(axis=2, ddof=1) + sd * sd
+        miss = columns(frame, list(noise)) - cloud.mean(axis=2)
+        score: Floats = -0.5 * (miss * miss / variance + np.log(2.0 * math.pi * variance))
+    return np.maximum(score, -100.0)

@@ -36,7 +36,7 @@ from gemel.loop.simulate import Assignable, Noisy, rollout
 
 Watch = Callable[[int, int, float], None]
 """Step, of how many, and the loss: nats above the prior's own."""
-_OFTEN = 6
+_OFTEN = 4
 """Steps that a batch of runs is used for, each time with other noise, gaps and length."""
 
 
@@ -48,7 +48,7 @@ class Recipe:
     steps: int = 4000
     batch: int = 256
     width: int = 32
-    rate: float = 2e-3
+    rate: float = 4e-3
     seed: int = 0
 
 
@@ -61,9 +61,7 @@ class Network(nn.Module):
 
     def __init__(self, channels: int, directions: int, width: int) -> None:
         super().__init__()
-        self.local = nn.ModuleList(
-            [nn.Conv1d(c, 2 * width, 3, padding=1) for c in (channels + 1, width)]
-        )
+        self.local = nn.ModuleList([nn.Conv1d(c, 2 * width, 3, padding=1) for c in (channels + 1, width)])
         self.vote = nn.Conv1d(width, 2 * width, 1)
         self.first, self.second = nn.Linear(2 * width, 4 * width), nn.Linear(4 * width, 4 * width)
         self.last = nn.Linear(4 * width, directions + directions * (directions + 1) // 2)
@@ -189,8 +187,8 @@ def amortise(twin: Any, into: str | Path, recipe: Recipe | None = None, *, name:
 
 
 def score(network: Network, runs: Runs, windows: int = 2000) -> dict[str, float]:
-    """On new runs: `gained` nats over the prior, `within`: how many of the true coordinates the 90 % intervals hold, and
-    `spread` and `error` of a coordinate, of which the prior has 1."""
+    """On new runs: `gained` nats over the prior, `within`: how many of the true coordinates the 90 % intervals hold,
+    and `spread` and `error` of a coordinate, of which the prior has 1."""
     rng = np.random.default_rng(1)
     inputs, outputs, w = runs.draw(2**40, windows)
     told, true = torch.from_numpy(runs.heard(inputs, outputs, rng)), torch.from_numpy(w.T.astype(np.float32))
@@ -246,5 +244,8 @@ def _simulator(twin: Any) -> Assignable:
 def _noise(twin: Any) -> dict[str, float]:
     noise = getattr(getattr(twin.estimator, "part", None), "noise", None)
     if not noise:
-        raise ConfigError(["the twin has no estimator that says what is measured"], "add estimator = { kind = 'enkf', noise = { ... } }")
+        raise ConfigError(
+            ["the twin has no estimator that says what is measured"],
+            "add estimator = { kind = 'enkf', noise = { ... } }",
+        )
     return {str(n): float(sd) for n, sd in noise.items()}

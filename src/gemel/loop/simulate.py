@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gemel.core.paths import futures
+from gemel.core.paths import futures, whole
 from gemel.core.values import Belief, Floats, Forecast, Times
 
 
@@ -75,13 +75,13 @@ class Noisy(Protocol):
 
 
 def rollout(simulator: Simulator, memory: Any, inputs: Floats, dt: float) -> Floats:
-    """Outputs [t, y, m] under inputs [t, u, m], from `memory` on; `memory` itself is left alone."""
+    """Outputs [t, y, m] under inputs [t, u, m], from `memory` on; `memory` is left alone. None lost: see `whole`."""
     if isinstance(simulator, Runs):
-        return simulator.run(memory, inputs, dt)[1]
+        return whole(simulator.run(memory, inputs, dt)[1])
     out = np.empty((len(inputs), len(simulator.outputs), inputs.shape[2]))
     for i, row in enumerate(inputs):
         memory, out[i] = simulator.step(memory, row, dt)
-    return out
+    return whole(out)
 
 
 def ahead(

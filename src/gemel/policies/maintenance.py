@@ -29,7 +29,7 @@ from gemel.policies.schedule.problem import Machine, Service
 
 SERVICE = {"duration", "cost", "failure", "renewed", "life", "signal", "windows", "crew", "parts"}
 NEEDED = ("duration", "cost", "failure", "renewed")
-GRAIN = 0.005  # costs that differ by less than this part of their range are one
+FINE, COARSE = 0.005, 0.03  # moments are one whose costs differ less: a part of a service's, of what is above the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,21 @@ class Remaining:
     id: str = ""
 
     def failed(self, hours: Floats) -> Floats:
-        """The probability that it has failed by then: straight between the quantiles, from zero at no hours; beyond the
-        last an exponential tail of the same slope."""
-        levels = np.array([0.0, *self.levels])
-        ends = np.maximum.accumulate(np.array([0.0, *self.hours]))
-        ends = ends + 1e-9 * np.arange(len(ends))  # equal quantiles are a step
-        slope = (levels[-1] - levels[-2]) / (ends[-1] - ends[-2])
-        beyond = np.maximum(hours - ends[-1], 0.0)
-        tail = 1.0 - (1.0 - levels[-1]) * np.exp(-beyond * slope / max(1.0 - levels[-1], 1e-9))
-        return np.where(hours > ends[-1], tail, np.interp(hours, ends, levels))
+        """The probability that it has failed by then: straight between the quantiles; before the first and after the
+        last the Weibull distribution through the two that are nearest."""
+        levels = np.clip(np.array(self.levels), 1e-6, 1 - 1e-6)
+        ends = np.maximum.accumulate(np.maximum(np.array(self.hours), 1e-6))
+        found = np.interp(hours, ends, levels)
+        for outside, (i, j) in ((hours < ends[0], (0, 1)), (hours > ends[-1], (-1, -2))):
+            if len(levels) == 1:
+                shape = 1.0
+            else:
+                apart = max(abs(np.log(ends[j] / ends[i])), 1e-3)  # quantiles that are the same: nearly a step
+                shape = abs(np.log(np.log1p(-levels[j]) / np.log1p(-levels[i]))) / apart
+            with np.errstate(over="ignore"):
+                tail = -np.expm1(np.log1p(-levels[i]) * np.power(np.maximum(hours, 0.0) / ends[i], min(shape, 50.0)))
+            found = np.where(outside, tail, found)
+        return np.asarray(found)
 
 
 def expected_cost(life: Remaining, hours: Floats, cost: float, failure: float, renewed: float) -> Floats:
@@ -203,11 +209,11 @@ class Maintenance:
         skip = float(values[-1])
         busy = np.array([worked(machine.closed, int(t), int(t) + length) for t in times]) / per_hour
         values = values + self.lost * busy
-        grain = max(GRAIN * float(np.ptp(values)), 1.0 / CENT)
+        least = float(values.min())
         rows = [(0, round(float(values[0]) * CENT))]
         kept = float(values[0])
         for t, value in zip(times[1:].tolist(), values[1:].tolist(), strict=True):
-            if abs(value - kept) >= grain:
+            if abs(value - kept) >= max(FINE * float(given["cost"]), COARSE * (value - least), 1.0 / CENT):
                 rows.append((int(t), round(value * CENT)))
                 kept = value
         return tuple(rows), round(skip * CENT)

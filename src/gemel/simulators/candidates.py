@@ -15,7 +15,7 @@ from gemel.core.errors import ConfigError
 from gemel.core.registry import build, declared
 from gemel.core.setting import Bound, Setting
 from gemel.core.values import Belief, Floats
-from gemel.loop.simulate import Assignable, Branches, Noisy, Simulator
+from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, Simulator
 
 LEDGER = ("champion", "score", "lead", "out")
 
@@ -37,7 +37,7 @@ class Candidates:
     themselves, and a fork of a past instant has the champion of then. The estimator `compete` moves them all and
     judges them. A belief has the states of each under its name, as `two.T_wall`, and four more rows each, the same in
     every member: `two.champion` (1 or 0), `two.score` (log score, nats a value), `two.lead` (evidence against the
-    champion, nats; the champion's is what it won with), `two.out` (1 while it cannot be run).
+    champion, nats; the champion's is what it won with), `two.out` (1 while it cannot be run, 2 while it lacks an input).
 
     - `candidates`: name -> simulator (`{ one = { kind = "ode", ... }, two = { ... } }`). The first is champion until
       another one proves better. Inputs are those of all, outputs those that each of them has.
@@ -140,7 +140,7 @@ class Candidates:
     def run(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
         name = memory.champion
         one, inputs = self.candidates[name], inputs[:, self._in[name]]
-        if hasattr(one, "run"):
+        if isinstance(one, Runs):
             own, outputs = one.run(memory.own, inputs, dt)
         else:
             own, outputs = memory.own, np.empty((len(inputs), len(one.outputs), inputs.shape[2]))

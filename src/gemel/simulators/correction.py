@@ -22,7 +22,7 @@ PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, np.inf)
 """In windows that say a weight is zero; the last one leaves the simulator as it is."""
 SHAPES = (1 / 24, 1 / 6, 2 / 3)
 """Time constants, in horizons, with which an error grows from nothing at the start."""
-EDGE = 0.25
+EDGE = 0.5
 """Beyond what was seen of a feature, a correction fades to nothing over this much of half its range."""
 
 
@@ -75,7 +75,8 @@ def fit(features: Floats, missed: Floats, variance: Floats, lead: Floats, used: 
     there = np.isfinite(missed)
     y = np.where(there, missed, 0.0)
     x *= there[:, :, None]
-    scale = np.sqrt((x * x).mean(axis=(0, 1))) + 1e-12
+    scale = np.sqrt((x * x).mean(axis=(0, 1)))
+    scale[scale == 0] = 1.0
     x /= scale
     folds = np.arange(len(x)) * FOLDS // len(x)
     held = np.zeros((len(PENALTIES), *y.shape))

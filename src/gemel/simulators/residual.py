@@ -27,8 +27,8 @@ from gemel.simulators.lesson import Ahead, Lesson, Lessons, clock_of, judged
 
 AVERAGES = np.array([3600.0, 6 * 3600.0])
 """Memories of the running averages of inputs and corrected outputs, seconds."""
-MEMBERS = 32
-"""Of the ensemble in learning."""
+MEMBERS = 64
+"""Of the ensemble in learning, at most."""
 FEWEST = 20  # windows
 _STREAM = 0x7E51D  # keeps its draws apart from those of the simulator inside
 

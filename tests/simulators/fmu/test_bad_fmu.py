@@ -45,7 +45,7 @@ SAID = {
     "GREEDY": "greedy.fmu wanted more than 0.25 GiB at t = 5 s",
     "EMPTY": "empty.fmu wanted more than 0.25 GiB at t = 5 s",
     "QUIT": "quit.fmu ended its process (exit code 3) at t = 5 s",
-    "END": "end.fmu at t = 5 s: it ended its simulation",
+    "END": "end.fmu at t = 6 s: it ended its simulation",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -105,6 +106,7 @@ class Scheduler:
                 problems.append(f"{key}: {error.message}")
         try:
             scale = Scale(0, spans.get("tick", HOUR), zone)
+            ZoneInfo(zone or "UTC")
             for name, given in machines.items():
                 books.machine(name, given, scale, HOUR)
                 duration(given.get("repair", "2h"))
@@ -144,7 +146,10 @@ class Scheduler:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up the last schedule."""
         if "origin" in state:
-            tasks = tuple(Task(*row[:5], setup=row[5] and (row[5][0], row[5][1])) for row in state["tasks"])
+            tasks = tuple(
+                Task(order, step, name, start, end, (setup[0], setup[1]) if setup else None)
+                for order, step, name, start, end, setup in state["tasks"]
+            )
             self._last = (state["origin"], Schedule(tasks, tuple(Visit(*row) for row in state["visits"])))
 
     def decide(self, situation: Situation) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -98,10 +99,10 @@ def _machine(machine: Machine, problem: Problem, tasks: Sequence[Task], visits: 
     held += [((t.start, t.end), _said(t)) for t in tasks if t.start < t.end]
     held += [(t.setup, f"the set-up for {_said(t)}") for t in tasks if t.setup and t.setup[0] < t.setup[1]]
     held.sort()
-    latest, who = -1, ""
+    latest, who = -math.inf, ""
     for (start, end), name in held:
         if start < latest and end > problem.now:
-            yield f"{machine.name}: {name} starts at {start}, while {who} lasts until {latest}"
+            yield f"{machine.name}: {name} starts at {start}, while {who} lasts until {latest:g}"
         if end > latest:
             latest, who = end, name
     family, free = machine.family, 0

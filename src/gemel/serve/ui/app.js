@@ -8,9 +8,9 @@ const ROUTES = [
   [/^\/$/, "overview"],
   [/^\/new$/, "connect"],
   [/^\/twins\/([^/]+)$/, "twin"],
-  [/^\/twins\/([^/]+)\/(history|replay|forecaster|shadow)$/, null],
+  [/^\/twins\/([^/]+)\/(history|replay|forecaster|simulator|shadow)$/, null],
 ];
-const TABS = [["", "Live"], ["/history", "History"], ["/replay", "Replay"], ["/forecaster", "Forecaster"], ["/shadow", "Shadow"]];
+const TABS = [["", "Live"], ["/history", "History"], ["/replay", "Replay"], ["/forecaster", "Forecaster"], ["/simulator", "Simulator"], ["/shadow", "Shadow"]];
 
 let leave = null; // what the page on the screen must end
 let turn = 0;

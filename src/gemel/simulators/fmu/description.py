@@ -126,6 +126,7 @@ class Saved:
     target: float
     step: float
     event: float
+    over: bool
     inputs: Floats
 
 
@@ -139,9 +140,9 @@ def read(path: Path, interface: str) -> Description:
         from fmpy.model_description import read_model_description
     except ImportError:
         raise ConfigError([f"fmu: {name} needs the package fmpy"], "pip install gemel[fmu]") from None
-    files, text = _files(path)
+    files, said = _files(path)
     try:
-        ElementTree.fromstring(text)  # FMPy leaves the file open where it is no XML
+        ElementTree.fromstring(said)  # FMPy leaves the file open where it is no XML
         found = read_model_description(str(path), validate=False)
         version = int(found.fmiVersion.partition(".")[0])
         has = {"cs": found.coSimulation, "me": found.modelExchange}

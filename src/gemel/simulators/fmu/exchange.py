@@ -35,7 +35,7 @@ class ModelExchange:
         self._fmu = Binding(wiring, say)
         self._fixed = not all(wiring.fmu.elements[n][0].tunable for n in wiring.parameters)
         self._solver: Solver | None = None
-        self.time, self._event = wiring.fmu.start, math.inf
+        self.time, self._event, self._over = wiring.fmu.start, math.inf, False
         self._begin(wiring.fmu.start, parameters, np.full(len(wiring.inputs), math.nan))
         if not np.isnan(states).all():
             self.assign(states, np.full(len(parameters), math.nan))
@@ -49,10 +49,12 @@ class ModelExchange:
         self._happen(lambda: self._fmu.inputs.set(inputs))
 
     def step(self, dt: float) -> None:
+        if self._over:
+            raise Ended()
         end, fmu, events = self.time + dt, self._fmu, 0
         fine = CLOSE * dt
         solver = self._reset(dt)
-        while end - self.time > fine:
+        while end - self.time > fine and not self._over:
             target = min(end, self._event)
             crossed = False
             if target - self.time > fine:
@@ -94,17 +96,22 @@ class ModelExchange:
 
     def save(self) -> Saved | None:
         written = self._fmu.written()
-        return None if written is None else Saved(written, self.time, self.time, 0.0, self._event, self.fed.copy())
+        return (
+            None
+            if written is None
+            else Saved(written, self.time, self.time, 0.0, self._event, self._over, self.fed.copy())
+        )
 
     def load(self, saved: Saved) -> None:
         self._fmu.read(saved.state)
-        self.time, self._event, self.fed = saved.time, saved.event, saved.inputs.copy()
+        self._fmu.fmu.setTime(saved.time)  # some leave it out of their state
+        self.time, self._event, self._over, self.fed = saved.time, saved.event, saved.over, saved.inputs.copy()
 
     def close(self) -> None:
         self._fmu.free()
 
     def _begin(self, time: float, parameters: Floats, inputs: Floats) -> None:
-        fmu, self.time, self._event = self._fmu, time, math.inf
+        fmu, self.time, self._event, self._over = self._fmu, time, math.inf, False
         first = fmu.initialise(time, [(fmu.parameters, parameters), (fmu.inputs, inputs)])
         if fmu.wiring.fmu.version == 1:
             self._said(first)
@@ -151,8 +158,7 @@ class ModelExchange:
     def _said(self, event: tuple[Any, ...]) -> bool:
         """Takes up what the FMU says of an event; whether it needs another round."""
         more, over = (not event[0], event[3]) if self._fmu.wiring.fmu.version == 1 else event[:2]
-        if over:
-            raise Ended()
+        self._over = self._over or bool(over)
         self._event = float(event[5]) if event[4] else math.inf
         return bool(more)
 
@@ -161,8 +167,7 @@ class ModelExchange:
         said = self._fmu.fmu.completedIntegratorStep()
         if self._fmu.wiring.fmu.version == 1:
             return bool(said)
-        if said[1]:
-            raise Ended()
+        self._over = self._over or bool(said[1])
         return bool(said[0])
 
 

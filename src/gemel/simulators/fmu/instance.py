@@ -15,7 +15,7 @@ from fmpy import calloc, fmi1, fmi2, fmi3, free
 from fmpy.fmi1 import FMICallException
 
 from gemel.core.values import Floats
-from gemel.simulators.fmu.description import Element, Saved, Wiring
+from gemel.simulators.fmu.description import Element, Saved, Variable, Wiring
 
 OFTEN = 100
 """How often an FMU that stops short within a step is asked to go on."""
@@ -26,7 +26,7 @@ CLOSE = 1e-9
 
 
 class Ended(RuntimeError):
-    """The FMU asked for the end of the simulation."""
+    """The FMU asked for the end of the simulation, and is to go on. The step in which it asks is a good one."""
 
     def __init__(self) -> None:
         super().__init__("it ended its simulation")
@@ -64,63 +64,76 @@ class Instance(Protocol):
 
 
 class Values:
-    """Numbers of an FMU by name, got and set in one call a type."""
+    """Numbers of an FMU by name, got and set in one call a type.
+
+    Of an array the elements that are not named are kept as they were last seen, at first as the FMU's start values."""
 
     def __init__(self, fmu: Any, version: int, elements: Mapping[str, Element], names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        self._groups: dict[str, tuple[list[int], list[int], list[int]]] = {}
-        self._calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
-        self._arrays, self._limits = version == 3, dict[str, tuple[float, float]]()
-        sizes, base = dict[str, int](), dict[tuple[str, int], int]()
+        self.names, self._fmu, self._arrays = tuple(names), fmu, version == 3
+        self._kinds: dict[str, _Kind] = {}
         for row, name in enumerate(names):
             variable, place = elements[name]
             kind = variable.type
             if kind == "Enumeration":
                 kind = "Integer" if version < 3 else "Int64"
-            references, rows, places = self._groups.setdefault(kind, ([], [], []))
-            if (kind, variable.reference) not in base:
-                base[kind, variable.reference] = sizes.get(kind, 0)
-                sizes[kind] = base[kind, variable.reference] + variable.size
-                references.append(variable.reference)
-            rows.append(row)
-            places.append(base[kind, variable.reference] + place)
-        for kind in self._groups:
-            self._calls[kind] = getattr(fmu, f"get{kind}"), getattr(fmu, f"set{kind}")
-            if "Int" in kind:
-                limits = np.iinfo("int32" if kind == "Integer" else kind.lower())
-                self._limits[kind] = float(limits.min), float(limits.max)
-        self._sizes = sizes
+            self._kinds.setdefault(kind, _Kind(kind)).add(row, variable, place)
 
     def get(self) -> Floats:
         """[n], in the order of the names."""
         out = np.empty(len(self.names))
-        for kind, (references, rows, places) in self._groups.items():
-            out[rows] = np.array(self._all(kind, references), np.float64)[places]
+        for name, kind in self._kinds.items():
+            get = getattr(self._fmu, f"get{name}")
+            found = get(kind.references, len(kind.whole)) if self._arrays else get(kind.references)
+            kind.whole[:] = found
+            out[kind.rows] = kind.whole[kind.places]
         return out
 
     def set(self, values: Floats) -> None:
         """[n]; NaN leaves one as it is."""
-        for kind, (references, rows, places) in self._groups.items():
-            wanted = values[rows]
-            if np.isnan(wanted).all():
-                continue
-            if len(places) == self._sizes[kind] and not np.isnan(wanted).any():
-                whole = np.empty(self._sizes[kind])
-            else:
-                whole = np.array(self._all(kind, references), np.float64)
+        for name, kind in self._kinds.items():
+            wanted = values[kind.rows]
             known = ~np.isnan(wanted)
-            whole[np.array(places)[known]] = wanted[known]
-            self._calls[kind][1](references, self._typed(kind, whole))
+            if not known.any():
+                continue
+            kind.whole[np.array(kind.places)[known]] = wanted[known]
+            references, whole = kind.references, kind.whole
+            if not known.all():
+                some = {kind.owners[i] for i in np.flatnonzero(known)}
+                references = [kind.references[i] for i in sorted(some)]
+                whole = np.concatenate([kind.whole[kind.spans[i]] for i in sorted(some)])
+            getattr(self._fmu, f"set{name}")(references, kind.typed(whole))
 
-    def _all(self, kind: str, references: list[int]) -> Any:
-        get = self._calls[kind][0]
-        return get(references, self._sizes[kind]) if self._arrays else get(references)
 
-    def _typed(self, kind: str, values: Floats) -> list[Any]:
-        if kind == "Boolean":
+class _Kind:
+    """The named variables of one type, their elements one after the other in `whole`."""
+
+    def __init__(self, name: str) -> None:
+        self.references: list[int] = []
+        self.spans: list[slice] = []
+        self.whole: Floats = np.empty(0)
+        self.rows: list[int] = []  # of each name in the list of all names
+        self.places: list[int] = []  # of each name in `whole`
+        self.owners: list[int] = []  # of each name in `references`
+        self._boolean, self._limits = name == "Boolean", None
+        if "Int" in name:
+            self._limits = np.iinfo("int32" if name == "Integer" else name.lower())
+
+    def add(self, row: int, variable: Variable, place: int) -> None:
+        if variable.reference not in self.references:
+            self.spans.append(slice(len(self.whole), len(self.whole) + variable.size))
+            self.whole = np.concatenate([self.whole, np.nan_to_num(variable.start)])
+            self.references.append(variable.reference)
+        owner = self.references.index(variable.reference)
+        self.rows.append(row)
+        self.places.append(self.spans[owner].start + place)
+        self.owners.append(owner)
+
+    def typed(self, values: Floats) -> list[Any]:
+        if self._boolean:
             return [bool(v >= 0.5) for v in values]
-        if kind in self._limits:
-            return [int(v) for v in np.clip(np.rint(values), *self._limits[kind])]
+        if self._limits is not None:
+            low, high = int(self._limits.min), int(self._limits.max)
+            return [min(max(round(v), low), high) for v in values.tolist()]
         return values.tolist()
 
 
@@ -210,7 +223,7 @@ class CoSimulation:
         self._fmu = Binding(wiring, say)
         self.fed = np.full(len(wiring.inputs), math.nan)
         self.time = self._target = wiring.fmu.start
-        self._step, self._known = wiring.step, parameters
+        self._step, self._known, self._over = wiring.step, parameters, False
         self._begin(wiring.fmu.start, states, parameters)
 
     def feed(self, inputs: Floats) -> None:
@@ -218,14 +231,18 @@ class CoSimulation:
         np.copyto(self.fed, inputs, where=~np.isnan(inputs))
 
     def step(self, dt: float) -> None:
+        if self._over:
+            raise Ended()
         fmu, self._target = self._fmu.wiring.fmu, self._target + dt
         if fmu.any_step:
             count = max(math.ceil(dt / self._step - CLOSE), 1) if self._step else 1
             for left in range(count, 0, -1):
                 self._go((self._target - self.time) / left)
+                if self._over:
+                    return
             return
         self._step = self._step or dt  # the first step is then the only length it is ever asked for
-        while self.time + self._step <= self._target + CLOSE * self._step:
+        while self.time + self._step <= self._target + CLOSE * self._step and not self._over:
             self._go(self._step)
 
     def outputs(self) -> Floats:
@@ -248,12 +265,12 @@ class CoSimulation:
         written = self._fmu.written()
         if written is None:
             return None
-        return Saved(written, self.time, self._target, self._step, math.inf, self.fed.copy())
+        return Saved(written, self.time, self._target, self._step, math.inf, self._over, self.fed.copy())
 
     def load(self, saved: Saved) -> None:
         self._fmu.read(saved.state)
         self.time, self._target, self._step = saved.time, saved.target, saved.step
-        self.fed = saved.inputs.copy()
+        self._over, self.fed = saved.over, saved.inputs.copy()
 
     def close(self) -> None:
         self._fmu.free()
@@ -263,14 +280,14 @@ class CoSimulation:
         fmu.initialise(time, [(fmu.parameters, parameters), (fmu.states, states), (fmu.inputs, self.fed)])
         self.time = self._target = time
         self.fed = fmu.inputs.get()
-        self._known = parameters
+        self._known, self._over = parameters, False
 
     def _go(self, h: float) -> None:
         """One communication step. Where the FMU stops short of its end, it is asked for the rest."""
         end = self.time + h
         for _ in range(OFTEN):
             reached = self._asked(h, end)
-            if end - reached <= CLOSE * h:
+            if end - reached <= CLOSE * h or self._over:
                 self.time = end
                 return
             if reached <= self.time:
@@ -286,13 +303,11 @@ class CoSimulation:
         except FMICallException as error:
             if error.status != DISCARD or version != 2:
                 raise
-            if fmu.getBooleanStatus(TERMINATED):
-                raise Ended() from None
+            self._over = bool(fmu.getBooleanStatus(TERMINATED))
             return float(fmu.getRealStatus(LAST_SUCCESSFUL))
         if version == 3:
             _, over, early, last = said
-            if over:
-                raise Ended()
+            self._over = bool(over)
             return float(last) if early else end
         return end
 

@@ -36,6 +36,8 @@ MANY = 1024
 """Instances in one child whose state cannot."""
 CHILDREN = 32
 """Children of an FMU that wants a process for each instance and whose state cannot be saved."""
+LONGEST = 10_000
+"""Orders that are kept of an instance whose state is saved, for when its process is gone."""
 LOOK = 0.05
 """Seconds between two looks at the children."""
 START = 30.0
@@ -43,15 +45,25 @@ START = 30.0
 REPORT = "the FMU is at fault: report it to who made it"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """One order of `child.Task`, and those before it; the first is to begin."""
+
+    order: Order
+    before: Link | None
+    length: int
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Point:
-    """An instance at an instant: what was saved, or else how it came from the point before.
+    """An instance at an instant: what was saved of it, and how it came there.
 
-    `order` is as in `child.Task`; the first point has `("begin", states, parameters)` and none before."""
+    What was saved is for the child `home` first of all: there are FMUs whose saved state holds addresses. Elsewhere
+    the orders are given again from the beginning, unless there were too many to keep them."""
 
     saved: Saved | None
-    before: Point | None
-    order: Order
+    home: str
+    past: Link | None
 
 
 @dataclass(eq=False)
@@ -59,6 +71,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     pipe: Connection
     box: mmap.mmap
+    home: str
     used: int  # bytes of address space before the FMU came
     slots: list[weakref.ref[Point] | None]
     calls: int = 0
@@ -109,7 +122,7 @@ class Pool:
         tasks: dict[int, list[tuple[int, Task]]] = {}
         for i in first:
             child, slot, there = places[i]
-            task = _task(slot, before[i], orders[i], there)
+            task = _task(slot, before[i], orders[i], None if there else child.home)
             tasks.setdefault(self._children.index(child), []).append((i, task))
         answers = self._asked(tasks)
         points: dict[int, Point] = {}
@@ -119,7 +132,7 @@ class Pool:
             if order[0] == "observe" and point is not None:
                 points[i] = point
             else:
-                points[i] = Point(answer.saved, None, ()) if answer.saved else Point(None, point, order)
+                points[i] = _after(point, order, answer, child.home)
             left = child.slots[slot]
             if left is not None and (was := left()) is not None:
                 self._places.pop(was, None)
@@ -141,10 +154,16 @@ class Pool:
                 taken[id(child)].add(slot)
         for i in range(len(points)):
             if found[i] is None:
-                child = self._children[i * len(self._children) // len(points)]
+                child = self._child(points[i], i, len(points))
                 found[i] = Place(child, slot := self._free(child, taken[id(child)], i), False)
                 taken[id(child)].add(slot)
         return [place for place in found if place is not None]
+
+    def _child(self, point: Point | None, i: int, many: int) -> _Child:
+        """The child where the point was saved; or else that of its place among `many`."""
+        home = point.home if point is not None and point.saved is not None else ""
+        usual = self._children[i * len(self._children) // many]
+        return next((child for child in self._children if child.home == home), usual)
 
     def _free(self, child: _Child, taken: set[int], i: int) -> int:
         """A slot of a child: an unused one first, then a new one, then another's."""
@@ -186,7 +205,7 @@ class Pool:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **one},
             )  # fmt: skip
         there.close()
-        child = _Child(process, here, box, 0, [])
+        child = _Child(process, here, box, f"{os.getpid()}-{process.pid}-{ticks()}", 0, [])
         self._children.append(child)  # so that it is ended whatever comes
         here.send((self._wiring, self._memory))
         said = here.recv() if here.poll(START) else Failure(f"did not start within {START:g} s", 0.0)
@@ -286,18 +305,28 @@ class Pool:
         return pages * resource.getpagesize() > child.used + FULL * self._memory
 
 
-def _task(slot: int, point: Point | None, order: Order, there: bool) -> Task:
-    """What brings an instance in a slot from a point through an order."""
-    if there:
+def _after(point: Point | None, order: Order, answer: Answer, home: str) -> Point:
+    """The point after an order. One that is saved forgets in the end how it came to be."""
+    past = point.past if point is not None else None
+    length = past.length + 1 if past is not None else 1
+    forgets = answer.saved is not None and (length > LONGEST or (point is not None and past is None))
+    return Point(answer.saved, home, None if forgets else Link(order, past, length))
+
+
+def _task(slot: int, point: Point | None, order: Order, home: str | None) -> Task:
+    """What brings an instance in a slot from a point through an order; `home` None: it stands there already."""
+    if home is None:
         return Task(slot, None, [order])
-    orders = [order]
-    while point is not None and point.saved is None:
-        orders.append(point.order)
-        point = point.before
-    if point is not None:
-        return Task(slot, point.saved, orders[::-1])
-    _, states, parameters = orders.pop()
-    return Task(slot, (states, parameters), orders[::-1])
+    if point is None:
+        return Task(slot, (order[1], order[2]), [])
+    if point.saved is not None and (point.home == home or point.past is None):
+        return Task(slot, point.saved, [order])
+    orders, link = [order], point.past
+    while link is not None and link.before is not None:
+        orders.append(link.order)
+        link = link.before
+    assert link is not None  # a point that is not saved has a past
+    return Task(slot, (link.order[1], link.order[2]), orders[::-1])
 
 
 def _end(children: list[_Child], folder: str, owner: int) -> None:

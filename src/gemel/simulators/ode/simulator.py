@@ -54,7 +54,9 @@ class Ode:
     equations miss, per square root of an hour; a parameter may have `memory` (a duration): it then drifts around its
     mean and is re-estimated for ever. `low` and `high` of a state are hard stops. An input that is NaN stays at its
     last value and goes to its `mean` over its `memory`; one without a `mean` makes the outputs of its members NaN and
-    leaves their states alone.
+    leaves their states alone. A member whose equations give NaN, or grow without end, has NaN states and outputs from
+    then on, while at least half of the members are fine; an estimator draws it again from those. Beyond that the step
+    is refused, with the time and the state.
 
     - `equations`: `"boiler.py:Boiler"`, relative to the twin file; the file is run as any Python.
     - `method`: `rk4`, the classical Runge-Kutta method with a fixed `step`; `dopri5`, Dormand and Prince's 5(4) pair,
@@ -163,19 +165,23 @@ class Ode:
         u, heard = self._hear(states, inputs)
         self._within(states)
         before = states[: self._nx].copy()
-        x, h = self._integrate(memory, before, u, states[len(states) - self._np :], heard, dt)
+        alive = np.isfinite(before).all(axis=0)
+        spare = states.shape[1] // 2 - int((~alive).sum())
+        x, h = self._integrate(memory, before, u, states[len(states) - self._np :], heard & alive, dt, spare)
         states[: self._nx] = x
         if kick is not None:
             states[: self._nx] += kick[: self._nx] * heard
             self._within(states)
         moved = Memory(time, states, memory.seed, h, memory.draw)
-        return moved, np.where(heard, self._outputs(time, states, u), np.nan)
+        known = heard & np.isfinite(x).all(axis=0)
+        return moved, np.where(known, self._outputs(time, states, u), np.nan)
 
     def run(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
         m = memory.states.shape[1]
         keep, spread = self._decays(dt)
         chance = memory.seed is not None and spread.any()
-        if isinstance(self._kernel, Kernel) and not (chance or (keep < 1).any()) and np.isfinite(inputs).all():
+        sound = np.isfinite(inputs).all() and np.isfinite(memory.states).all()
+        if isinstance(self._kernel, Kernel) and sound and not (chance or (keep < 1).any()):
             states = self._within(memory.states.copy())
             u = np.ascontiguousarray(np.broadcast_to(inputs, (*inputs.shape[:2], m)), np.float64)
             x, p = states[: self._nx], states[len(states) - self._np :]
@@ -263,14 +269,14 @@ class Ode:
         return np.minimum(states, self._high, out=states)
 
     def _integrate(
-        self, memory: Memory, x: Floats, u: Floats, p: Floats, heard: Bools, dt: float
+        self, memory: Memory, x: Floats, u: Floats, p: Floats, on: Bools, dt: float, spare: int
     ) -> tuple[Floats, Floats]:
-        """The states `dt` on of the members that are heard, and the solver's steps."""
-        if not heard.all():
-            some, h = np.flatnonzero(heard), memory.h.copy()
+        """The states `dt` on of the members that are `on`, and the solver's steps; `spare` of them may fail."""
+        if not on.all():
+            some, h = np.flatnonzero(on), memory.h.copy()
             if len(some):
                 part = replace(memory, h=h[some])
-                x[:, some], h[some] = self._integrate(part, x[:, some], u[:, some], p[:, some], heard[some], dt)
+                x[:, some], h[some] = self._integrate(part, x[:, some], u[:, some], p[:, some], on[some], dt, spare)
             return x, h
         start, e = memory.time / 1e9, self._e
         if isinstance(self._kernel, Kernel):
@@ -279,7 +285,7 @@ class Ode:
                 return found[0], memory.h
         problem = Problem(
             e.derivative, u, p, self.states[: self._nx], self._low[: self._nx], self._high[: self._nx],
-            e.events if e.has_events else None, e.reset if e.has_events else None,
+            e.events if e.has_events else None, e.reset if e.has_events else None, spare,
         )  # fmt: skip
         t = np.full(x.shape[1], start)
         if self.method == "rk4":

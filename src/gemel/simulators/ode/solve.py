@@ -33,6 +33,7 @@ Rate = Callable[[Floats, Floats, Floats, Floats], Floats]
 class Problem:
     """What is to be solved: `f` under inputs and parameters held over the call, states kept within low and high [k, 1].
 
+    `spare` is how many members may fail: their states become NaN, and the others go on; one more is an error.
     With `events` and `reset`, a member is stopped where a row of `events` rises through zero, given the states that
     `reset(row, t, x, u, p)` says, and goes on."""
 
@@ -44,6 +45,7 @@ class Problem:
     high: Floats
     events: Rate | None = None
     reset: Callable[[int, Floats, Floats, Floats, Floats], Floats] | None = None
+    spare: int = 0
 
     def of(self, index: Any) -> Problem:
         """The same for some of the members."""
@@ -69,8 +71,13 @@ def rk4(problem: Problem, t: Floats, x: Floats, dt: float, steps: int) -> Floats
             c = problem.rate(now + h / 2, x + h / 2 * b)
             d = problem.rate(now + h, x + h * c)
             y = x + h / 6 * (a + 2 * (b + c) + d)
-            if not (np.abs(y) < HUGE).all():
-                _refuse(problem, now, x, y, np.array([a, b, c, d]), np.full(x.shape[1], h))
+            ill = ~(np.abs(y) < HUGE).all(axis=0)
+            if ill.any():
+                lost = ill & ~np.isnan(x).any(axis=0)  # just now
+                if lost.any() and ill.sum() > problem.spare:
+                    stages = np.array([a, b, c, d])[:, :, lost]
+                    _refuse(problem.of(lost), now[lost], x[:, lost], y[:, lost], stages, np.full(lost.sum(), h))
+                y[:, ill] = np.nan
             x = problem.within(y)
     return x
 
@@ -128,10 +135,12 @@ def dopri5(
             good = (error <= 1) & (np.abs(new) < HUGE).all(axis=0)
             factor = np.where(np.isfinite(error), np.clip(0.9 * error**-0.2, 0.2, 5.0), 0.2)
         factor = np.where(good, factor, np.minimum(factor, 0.5))
+        h[on] = np.where(last & good, np.maximum(h[on], step * factor), step * factor)
         lost = ~good & (np.isnan(k[0]).any(axis=0) | (step < 1e-12 * dt))
         if lost.any():
-            _refuse(some.of(lost), now[lost], old[:, lost], new[:, lost], k[:, :, lost], step[lost])
-        h[on] = np.where(last & good, np.maximum(h[on], step * factor), step * factor)
+            x[:, on[lost]], gone[on[lost]], h[on[lost]] = np.nan, dt, 0.0
+            if np.isnan(x).any(axis=0).sum() > problem.spare:
+                _refuse(some.of(lost), now[lost], old[:, lost], new[:, lost], k[:, :, lost], step[lost])
         done = np.flatnonzero(good)
         took = np.where(last, left, step)
         if problem.events is not None:

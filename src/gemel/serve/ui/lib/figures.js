@@ -15,6 +15,18 @@ export function meter(share, kind, mark = null) {
     mark === null ? null : h("b", { style: { left: `${100 * mark}%` } }));
 }
 
+/** A number with a name above and a sentence under it. */
+export function tile(name, value, under, kind = "") {
+  return h("div", { class: "card tile" }, h("div", { class: "muted small cut" }, name), h("div", { class: `value ${kind}` }, value), h("div", { class: "small muted" }, under));
+}
+
+/** Bars from and to, `[[low, high], kind]`, one under the other on one axis from `low` to `high`. */
+export function interval(low, high, bars) {
+  const share = (value) => 100 * (value - low) / (high - low || 1);
+  return h("div", { class: "intervals", "aria-hidden": "true" }, bars.map(([[from, to], kind]) =>
+    h("span", { class: "meter" }, h("i", { class: kind, style: { marginLeft: `${share(from)}%`, width: `max(2px, ${share(to) - share(from)}%)` } }))));
+}
+
 /** By how much `value` is less or more than `other`; less is better. */
 export function change(value, other) {
   if (!Number.isFinite(value) || !other) return null;

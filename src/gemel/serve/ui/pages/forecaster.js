@@ -1,12 +1,11 @@
-// What forecasts this twin and how good it has been; how the belief has done; and what could take its place.
+// What forecasts this twin, how good it has been, and what could take its place.
 
 import { get, of } from "../lib/api.js";
 import { Chart, legend } from "../lib/chart.js";
 import { card, fill, h } from "../lib/dom.js";
-import { histogram, reliability } from "../lib/figures.js";
+import { histogram, reliability, tile } from "../lib/figures.js";
 import { day, duration, ms, number, percent, span } from "../lib/format.js";
 import { t } from "../lib/words.js";
-import { drift, posteriors } from "../panels/beliefs.js";
 import { leaderboard } from "../panels/leaderboard.js";
 import { network } from "../panels/network.js";
 import { versions } from "../panels/versions.js";
@@ -30,7 +29,7 @@ export async function show(content, twin, frame) {
     again();
   } });
   const told = h("p", { class: "muted", role: "status", style: { flex: "1 1 260px" } });
-  const tiles = h("div", { class: "cards" }), scores = h("div", { class: "column" }), believed = h("div", { class: "column" });
+  const tiles = h("div", { class: "cards" }), scores = h("div", { class: "column" });
   const tried = versions(twin, found.forecaster, () => again());
 
   async function again() {
@@ -53,13 +52,12 @@ export async function show(content, twin, frame) {
     told.textContent = summary(found);
     fill(tiles, numbers(found));
     fill(scores, found.windows ? scored(found) : card(t("Scores"), unscored(found, status)));
-    fill(believed, card(t("What the twin believes"), posteriors(found.posteriors)), card(t("Drift"), drift(found.innovations, found.drift)));
   }
 
   draw();
   fill(content, h("div", { class: "column" },
     h("div", { class: "row wrap" }, found.signals.length ? [h("label", { for: "signal" }, t("Forecast of")), which] : null, told), tiles,
-    h("div", { class: "beside" }, h("div", { class: "column" }, scores, believed), h("div", { class: "column" }, card(t("Forecaster"), network(found.forecaster)), card(t("Challengers"), tried.element)))));
+    h("div", { class: "beside" }, scores, h("div", { class: "column" }, card(t("Forecaster"), network(found.forecaster)), card(t("Challengers"), tried.element)))));
   const timer = setInterval(() => document.hidden || again(), OFTEN);
   return () => {
     clearInterval(timer);
@@ -78,27 +76,14 @@ function summary(found) {
     n: found.windows, ahead: span(ms(found.step) * found.steps), from: day(ms(found.start)), to: day(ms(found.end)) });
 }
 
-function tile(name, value, under, kind = "") {
-  return h("div", { class: "card tile" }, h("div", { class: "muted small cut" }, name), h("div", { class: `value ${kind}` }, value), h("div", { class: "small muted" }, under));
-}
-
 function numbers(found) {
   const mine = own(found), plain = naive(found);
-  const moved = moving(found.drift);
-  if (!mine) return found.drift.length ? [moved] : [];
+  if (!mine) return [];
   return [
     tile(t("Error (CRPS)"), number(mine.crps), plain ? beside(mine.crps, plain.crps, t(plain.forecaster)) : t("of all quantiles, scaled"), ""),
     tile(t("Error of the median (MASE)"), number(mine.mase), plain ? beside(mine.mase, plain.mase, t(plain.forecaster)) : t("1 is a day before")),
     tile(t("{p} band", { p: percent(found.coverage.nominal) }), percent(mine.coverage), t("of what came true was inside")),
-    moved,
   ];
-}
-
-function moving(drift) {
-  const drifting = drift.filter((d) => d.drifting), unknown = drift.filter((d) => d.p === null);
-  if (drifting.length) return tile(t("Drift"), `${drifting.length} / ${drift.length}`, drifting.map((d) => d.signal).join(", "), "warn");
-  if (!drift.length) return tile(t("Drift"), "–", t("no simulator to compare with"));
-  return tile(t("Drift"), unknown.length === drift.length ? "–" : t("none"), unknown.length ? t("too few updates of {list}", { list: unknown.map((d) => d.signal).join(", ") }) : t("the simulator fits as well as before"));
 }
 
 /** "20 % below a day before" */
