@@ -56,7 +56,20 @@ PLAIN = ("naive", "seasonal_naive", "theta", "linear")
 Priors = dict[str, dict[str, float | str]]
 HELD = ("oil_rise", "hot_rise", "hot_offset", "tau_oil", "ambient_mean")
 HELD += ("year_cos", "year_sin", "day_cos", "day_sin", "day2_cos", "day2_sin")
-FITTED: Priors = {}
+FITTED: Priors = {
+    "oil_rise": {"mean": 0.01, "sd": 0.0, "low": 0.0},
+    "tau_oil": {"mean": 170.0, "sd": 0.0},
+    "hot_rise": {"sd": 0.0},
+    "hot_offset": {"sd": 0.0},
+    "ambient_mean": {"mean": 12.0, "sd": 3.4, "memory": "64d"},
+    "year_cos": {"sd": 0.0},
+    "year_sin": {"sd": 0.0},
+    "day_cos": {"mean": -0.85, "sd": 0.52, "memory": "12.5d"},
+    "day_sin": {"mean": -0.98, "sd": 0.52, "memory": "12.5d"},
+    "day2_cos": {"mean": 0.30, "sd": 0.10, "memory": "9.4d"},
+    "day2_sin": {"mean": 0.19, "sd": 0.10, "memory": "9.4d"},
+    "weather": {"mean": 0.0, "sd": 3.1, "memory": "33h"},
+}
 OIL_NOISE, NOISE = 0.83, 0.05
 """What the equations miss on the oil, K per square root of an hour; the noise of its thermometer, K."""
 

@@ -10,11 +10,14 @@ stateless  y = 2 u
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 SOURCES = Path(__file__).parent / "simulators" / "fmu"
 
@@ -78,6 +81,8 @@ def fmu(
     needs: str = "",
 ) -> str:
     """The path of an FMU. `bad`: see model.h; `states`: whether it tells of its own; `needs`: a library it links."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
     folder = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-"))
     name = model if bad == "0" else bad.lower()
     rows = [*MODELS[model], *more, *(ARRAYS if arrays else [])]

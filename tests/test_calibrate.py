@@ -41,7 +41,9 @@ NOISE = {"oil": 0.3, "winding": 0.5}
 
 
 def thermal(**priors: Any) -> Thermal:
-    given = {n: {"sd": 0.0} for n in ("hot_offset", "fan_health")} | priors
+    known = {n: {"sd": 0.0} for n in ("hot_offset", "fan_health")}
+    lasting = {n: {"memory": "36500d"} for n in TRUTH}  # those of the plant do not drift
+    given: dict[str, Any] = known | lasting | priors
     return Thermal(hot_spot="winding", rated=40.0, fan="fan", ambient="ambient", oil_noise=0.02, priors=given)
 
 
@@ -174,7 +176,8 @@ def test_promoted_while_it_runs_the_past_stays_as_it_was(tmp_path: Path) -> None
     """Parameters are drawn again, states stay, and a fork of a past instant has the belief of then."""
     with held(tmp_path, 5) as twin:
         one = twin.calibrate(members=50, promote=False)
-    twin = made(tmp_path, told(6), before=5 * DAY, **decider(mode="observe"))
+    values = told(6)[: 5 * DAY + 60]
+    twin = made(tmp_path, values, before=5 * DAY, **decider(mode="observe"))
     course: dict[int, Belief] = {}
     pair: list[Belief] = []
 
@@ -273,7 +276,7 @@ def test_an_estimator_without_a_belief_begins_with_what_is_in_use(tmp_path: Path
         assert belief is not None
         told_of = {row["name"]: row["posterior"] for row in one.card["posterior"]}
         mean, sd = told_of["oil_rise"]
-        assert belief.row("oil_rise").mean() == pytest.approx(mean, abs=2 * sd)
+        assert belief.row("oil_rise").mean() == pytest.approx(mean, abs=4 * sd)
         assert belief.row("oil_rise").std() < 2 * sd, "not the prior's 4 K"
 
 
@@ -284,13 +287,13 @@ def decider(**more: Any) -> dict[str, Any]:
 
 def test_outside_its_region_it_decides_nothing(tmp_path: Path) -> None:
     """Through real turns, and nobody has put the detector into the twin file."""
-    days, warm = 5, 4 * DAY + 16
+    days, warm = 4, 3 * DAY + 12
     values = told(days, warm=warm)
-    with held(tmp_path, 4) as twin:
-        twin.calibrate(members=40, promote=True)
+    with held(tmp_path, 3) as twin:
+        twin.calibrate(members=30, promote=True)
     rule = Validity(again="")
     for detectors in ((), (rule,)):
-        twin = made(tmp_path, values[: warm + 8], before=4 * DAY, **decider(detectors=detectors, store=Memory()))
+        twin = made(tmp_path, values[: warm + 8], before=3 * DAY, **decider(detectors=detectors, store=Memory()))
         plant = twin.connectors["plant"]
         twin.run()
         with twin:
@@ -311,11 +314,12 @@ def test_outside_its_region_it_decides_nothing(tmp_path: Path) -> None:
 
 def test_drift_calibrates_again(tmp_path: Path) -> None:
     """The plant's air turns warm for good: it is found, calibrated again once, and the journal says so."""
-    with held(tmp_path, 5) as twin:
-        old = twin.calibrate(members=40, promote=True)
-    values = told(8, warm=5 * DAY + 20)
-    rule = Validity(again="36h", last="9d")
-    twin = made(tmp_path, values, before=5 * DAY, detectors=(rule,), store=Memory())
+    with held(tmp_path, 4) as twin:
+        old = twin.calibrate(members=30, promote=True)
+    values = told(6, warm=4 * DAY + 4)
+    rule = Validity(again="30h", last="9d")
+    small = Enkf(noise=NOISE, members=8)
+    twin = made(tmp_path, values, before=4 * DAY, detectors=(rule,), store=Memory(), estimator=small)
     twin.run()
     with twin:
         events = [e for e in twin.journal("event") if e.kind == NAME]
@@ -327,7 +331,7 @@ def test_drift_calibrates_again(tmp_path: Path) -> None:
         if used := [v for v in versions[1:] if v["promoted"]]:
             assert used[0]["card"]["region"]["ambient"][1] > 45
             assert not [f for f in twin.findings() if f.name == OUTSIDE]
-        assert used, events
+        assert used, [e.text for e in events]
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

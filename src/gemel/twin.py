@@ -293,7 +293,7 @@ class Twin:
         """What its parts may know of this twin."""
         return Setting(
             self.name, "", self.signals, self.clock, duration(self.every), duration(self.horizon), self.seed,
-            self.folder, self.simulator, self.artifacts,
+            self.folder, self.simulator, self.artifacts, self.store.window,
         )  # fmt: skip
 
     def stages(self) -> Stages:

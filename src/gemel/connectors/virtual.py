@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from gemel.core.clock import Data
-from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.errors import ConfigError, InputError, PartError, nearest
 from gemel.core.registry import build, declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Ack, Batch, Belief, Command, Floats
 from gemel.loop.simulate import Simulator
 
+log = logging.getLogger("gemel.virtual")
 DAY = 86_400 * 10**9
 
 
@@ -26,6 +28,8 @@ class Virtual:
     A signal's address is `connector:name` (or `connector:anything#name`), the name of an output or an input. Inputs
     follow their profile until they are commanded; a command holds until the next one, also when it has expired. A
     step of the simulator is one spacing long; a simulator that draws noise is a plant with noise.
+
+    A plant whose simulator fails falls silent, with one line in the log, and refuses commands.
 
     Delivery: every reading once; a stream that is opened again starts over. `confirm` has nothing to do.
 
@@ -93,7 +97,11 @@ class Virtual:
                     return
                 rng = np.random.default_rng((seed, time))
                 inputs = self._inputs(time, rng)
-                memory, outputs = self._simulator.step(memory, inputs, self._every / 1e9)
+                try:
+                    memory, outputs = self._simulator.step(memory, inputs, self._every / 1e9)
+                except PartError as error:  # a plant that breaks falls silent, and its twin goes on
+                    log.error("the virtual plant has stopped: %s", error)
+                    return
                 values = np.concatenate([inputs, outputs])[:, 0] + noise * rng.standard_normal(len(noise))
                 heard = [values[self._names.index(name)] for name in self._places.values()]
                 yield Batch.of(list(self._places), [time] * len(heard), heard, sequence=time)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gemel.core.errors import InputError
-from gemel.core.values import Floats, Forecast, Times
+from gemel.core.values import Bools, Floats, Forecast, Times
 
 
 def futures(
@@ -71,7 +71,7 @@ def _normal(z: Floats) -> Floats:
 def whole(paths: Floats) -> Floats:
     """Paths [t, y, m] in which members that were lost on the way (NaN anywhere) are copies of others, in turn; as they
     are where every member is NaN, for then something is not known."""
-    lost = ~np.isfinite(paths).all(axis=(0, 1))
+    lost: Bools = np.asarray(~np.isfinite(paths).all(axis=(0, 1)))
     good = np.flatnonzero(~lost)
     if len(good) == len(lost) or not len(good):
         return paths

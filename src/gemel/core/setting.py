@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from gemel.core.artifact import Shelf
 from gemel.core.clock import Clock
-from gemel.core.values import Signals
+from gemel.core.values import Frame, Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Setting:
     folder: Path  # of the twin file: relative paths start here
     simulator: Any = None  # a `Simulator`, where the twin has one
     shelf: Shelf | None = None  # what was fitted to the twin
+    history: Callable[..., Frame] | None = None  # `Store.window(signals, start, end, every)`, for parts that look back
 
 
 @runtime_checkable

@@ -44,6 +44,8 @@ from gemel.loop.simulate import Assignable, Noisy, rollout
 METHODS: dict[str, Callable[..., Belief]] = {"esmda": esmda, "least_squares": least_squares}
 ROWS = 10_000
 """Rows of the grid, at most: of a longer time the cells are larger."""
+ROUGH, SAME = 5, 0.02
+"""Fits with few members, each of which says better what the simulator misses; until that is the same by this much."""
 FEWEST = 60
 """Rows that a calibration needs."""
 
@@ -103,7 +105,7 @@ def sensed(frame: Frame, outputs: Sequence[str]) -> dict[str, float]:
 def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files and the card of a new calibration. Raises `InputError` where the history does not do."""
     simulator, test = task.setting.simulator, _test(task)
-    total, done = 3 + len(test.starts) * (3 + hasattr(simulator, "learn")), [0]
+    total, done = ROUGH + 2 + len(test.starts) * (3 + hasattr(simulator, "learn")), [0]
 
     def step(text: str) -> None:
         progress(done[0], total, text)
@@ -114,14 +116,15 @@ def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[st
     prior = _prior(plain, task, test)
     train = test.frame.rows(0, test.first)
     shares, noise = taught(_residuals(test, prior, test.first), test.noise)
-    for rough in (True, False):
-        step("a first fit" if rough else f"{METHODS[task.method].__name__}, {task.members} members")
-        members = MEMBERS if rough else task.members
-        seen = whitened(train, shares)
-        found = METHODS[task.method](Whitened(plain, shares), seen, noise, members=members, seed=task.setting.seed)
-        fit = Candidate(plain, prior.names, wholes(prior.names, found))
-        if rough:
-            shares, noise = taught(_residuals(test, fit, test.first), test.noise)
+    for rough in range(ROUGH):
+        step("a first fit")
+        fit = _fit(task, prior, train, shares, noise, MEMBERS)[0]
+        before, (shares, noise) = shares, taught(_residuals(test, fit, test.first), test.noise)
+        if all(abs(shares[n] - before[n]) < SAME for n in shares):
+            done[0] += ROUGH - 1 - rough
+            break
+    step(f"{task.method}, {task.members} members")
+    fit, found = _fit(task, prior, train, shares, noise, task.members)
     candidates = {"calibrated": fit, "uncalibrated": prior}
     files = {POSTERIOR: encode(found)}
     if hasattr(simulator, "learn"):
@@ -136,6 +139,15 @@ def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[st
     files[REPORT] = page(card, *_seen(task, test, fit, prior)).encode()
     progress(total, total, "done")
     return files, card
+
+
+def _fit(
+    task: Task, prior: Candidate, train: Frame, shares: Mapping[str, float], noise: Mapping[str, float], members: int
+) -> tuple[Candidate, Belief]:
+    """The posterior's parameters, and all of it at the end of the rows."""
+    seen, simulator = whitened(train, shares), Whitened(prior.simulator, shares)
+    found = METHODS[task.method](simulator, seen, noise, members=members, seed=task.setting.seed)
+    return Candidate(prior.simulator, prior.names, wholes(prior.names, found)), found
 
 
 def _test(task: Task) -> Test:

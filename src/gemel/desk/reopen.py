@@ -110,10 +110,9 @@ class Again:
         twin, rule = self._desk.twin, self._rule
         shelf: Shelf = twin.artifacts
         try:
-            asked = task(
-                twin, self._desk.history, in_use(shelf, twin.simulator), rule.last, None, now, "esmda", 200, 0.2,
-                rule.valid,
-            )  # fmt: skip
+            used = in_use(shelf, twin.simulator)
+            method, members = (used.card["method"], used.card["members"]) if used else ("esmda", 200)
+            asked = task(twin, self._desk.history, used, rule.last, None, now, method, members, 0.2, rule.valid)
             files, card = calibrate(asked, self._step)
             return shelf.add(NAME, files, card).version, card
         except Exception as error:

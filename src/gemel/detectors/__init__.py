@@ -2,6 +2,11 @@
 
 PARTS: dict[str, str] = {
     "champion": "gemel.detectors.champion:Champion",
+    "committee": "gemel.detectors.committee:Committee",
+    "drift": "gemel.detectors.drift:Drift",
+    "matrix": "gemel.detectors.matrix:Matrix",
     "residual": "gemel.detectors.residual:Residual",
+    "spectrum": "gemel.detectors.spectrum:Spectrum",
+    "subspace": "gemel.detectors.subspace:Subspace",
     "validity": "gemel.detectors.validity:Validity",
 }

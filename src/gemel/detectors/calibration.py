@@ -10,9 +10,7 @@ p-values, Liu and Xie 2020, Journal of the American Statistical Association 115;
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 

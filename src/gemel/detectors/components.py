@@ -3,9 +3,9 @@
 T2 measures how far a row lies out within the plane of the components, Q how far beside it.
 
 Letters: t rows, c signals, w window, d = w c columns of a window, k components kept.
-Sources: T2 Hotelling 1947; Q Jackson and Mudholkar 1979, Technometrics 21; windows ("dynamic" components) Ku, Storer and
-Georgakis 1995, Chemometrics and Intelligent Laboratory Systems 30; contributions Miller, Swanson and Heckler 1998,
-Applied Mathematics and Computer Science 8; F by chi-squared, Paulson 1942, Annals of Mathematical Statistics 13.
+Sources: T2 Hotelling 1947; Q Jackson and Mudholkar 1979, Technometrics 21; windows ("dynamic" components) Ku, Storer
+and Georgakis 1995, Chemometrics and Intelligent Laboratory Systems 30; contributions Miller, Swanson and Heckler 1998,
+Applied Mathematics and Computer Science 8; F by the normal, Paulson 1942, Annals of Mathematical Statistics 13.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from gemel.detectors.calibration import WEEK, Calibration, cauchy, fisher
 
 AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""
+USUAL = 1e-3
+"""Rows with a p-value above this join; a twin's own false alarms are too few for the rest to be missed."""
 COMBINE: Mapping[str, Callable[[Floats], Floats]] = {"cauchy": cauchy, "fisher": fisher}
 
 
@@ -62,7 +64,6 @@ class Judge:
         self.calibrations: list[list[Calibration]] = []  # [m][k]
         self._pending: list[Floats] = []  # [m] scores of normal rows that are not ranked among yet, [n, k]
         self._heard = 0  # rows since the last time they were
-        self._alarm = False  # whether there was one among them
 
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]."""
@@ -103,8 +104,7 @@ class Judge:
             self._heard += len(rows)
             if self._heard >= every:
                 for held, scores in zip(self.calibrations, self._pending, strict=True):
-                    if not self._alarm:
-                        _add(held, scores)
+                    _add(held, scores)
                 self._empty()
         if not found:
             return np.empty(0), np.empty(values.shape)
@@ -119,13 +119,12 @@ class Judge:
             every.append(scores)
             shares += -np.log(p)[:, None] * parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         p = found[0] if len(found) == 1 else self._combine(np.stack(found))
-        self._alarm |= bool((p < self.limit).any())
-        self._pending = [np.vstack([old, new]) for old, new in zip(self._pending, every, strict=True)]
+        usual = p > max(self.limit, USUAL)
+        self._pending = [np.vstack([old, new[usual]]) for old, new in zip(self._pending, every, strict=True)]
         return p, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
 
     def _empty(self) -> None:
         self._pending, self._heard = [np.empty((0, len(held))) for held in self.calibrations], 0
-        self._alarm = False
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
@@ -134,7 +133,6 @@ class Judge:
             "calibrations": [[one.scores for one in held] for held in self.calibrations],
             "pending": self._pending,
             "heard": self._heard,
-            "alarm": self._alarm,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -144,7 +142,7 @@ class Judge:
             member.restore(memory)
             self.calibrations.append([Calibration() for _ in rows])
             _add(self.calibrations[-1], np.stack(rows, axis=1))
-        self._pending, self._heard, self._alarm = list(state["pending"]), state["heard"], state["alarm"]
+        self._pending, self._heard = list(state["pending"]), state["heard"]
 
 
 def _add(held: Sequence[Calibration], scores: Floats) -> None:

@@ -118,10 +118,12 @@ class Level:
 
 
 def standard(values: Floats) -> tuple[Floats, Floats]:
-    """Centre and scale of every column, [c]; a column that is constant or empty is scaled by what its size suggests."""
+    """Centre and scale of every column, [c]; a constant one is scaled by what its size suggests, an empty one has none
+    (NaN): what comes later is no evidence."""
     there = np.isfinite(values)
     count = np.maximum(there.sum(axis=0), 1)
     centre = np.where(there, values, 0.0).sum(axis=0) / count
     scale = np.sqrt((np.where(there, values - centre, 0.0) ** 2).sum(axis=0) / count)
-    floor = np.maximum(np.abs(centre) * 1e-6, 1e-9)
-    return centre, np.where(scale > floor, scale, np.where(centre != 0, np.abs(centre) * 0.01, 1.0))
+    floor = np.maximum(np.abs(centre) * 1e-9, 1e-12)
+    centre = np.where(there.any(axis=0), centre, np.nan)
+    return centre, np.where(scale > floor, scale, np.where(np.abs(centre) > 0, np.abs(centre) * 0.01, 1.0))

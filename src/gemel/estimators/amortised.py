@@ -52,7 +52,7 @@ class Telling:
 
     def tell(self, part: Floats, inputs: Floats, outputs: Floats, noise: Floats, hours: float) -> Float32s:
         """[b, c, T] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b]
-        with NaN where nothing usable was measured, noise [y, b]: means in bins, how full these are, noise and length."""
+        with NaN where nothing usable was measured, noise [y, b]: means in bins, how full they are, noise, length."""
         bins = np.clip(np.searchsorted(_EDGES, part, side="right") - 1, 0, BINS - 1)
         into = (bins == np.arange(BINS)[:, None]).astype(np.float64)  # [T, t]
         many = np.maximum(into.sum(axis=1), 1.0)[:, None, None]

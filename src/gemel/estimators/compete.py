@@ -53,7 +53,7 @@ class Field(Protocol):
 class Run:
     """All candidates run ahead side by side without learning, from the beginning of a stretch of `lead` to its end."""
 
-    stretch: int
+    stretch: int  # since 1970
     whole: bool  # it began where the stretch does
     ahead: dict[str, Belief]
     scores: dict[str, list[float]]  # of each value measured so far; NaN where one was not foretold
@@ -79,7 +79,7 @@ class Compete:
 
     - `estimator`: what moves each candidate, such as `{ kind = "enkf", noise = { T_room = 0.2 } }`; it has `noise`.
     - `lead`: how far ahead they are judged; about as far as decisions look.
-    - `margin`: evidence to take over, nats. 3 is odds of twenty to one for each independent run.
+    - `margin`: evidence to take over, nats. 3 are odds of twenty to one if runs were independent.
     - `least`: how much better a value must be foretold to be worth a change, nats; 0.05 are errors smaller by 5 %.
     - `window`: over which `score` is averaged, for people and for who takes over from a champion that fails.
     """
@@ -119,8 +119,8 @@ class Compete:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compete:
         """With the same simulators: a copy is there to be asked, and they hold no memory."""
-        simulator = self._simulator
-        memo |= {id(one): one for one in (simulator, *simulator.candidates.values())}
+        if simulator := getattr(self, "_simulator", None):
+            memo |= {id(one): one for one in (simulator, *simulator.candidates.values())}
         memo[id(self)] = copy = object.__new__(Compete)
         copy.__dict__ = {k: deepcopy(v, memo) for k, v in self.__dict__.items()}
         return copy
@@ -277,8 +277,8 @@ class Compete:
 
 
 def _best(ledger: Ledger, names: Iterable[str]) -> str:
-    """The one of these that has scored best and is not out."""
-    return max(names, key=lambda n: -math.inf if ledger[n]["out"] else ledger[n]["score"])
+    """The one of these that has scored best and is not out; one that was never scored comes last."""
+    return max(names, key=lambda n: -math.inf if ledger[n]["out"] else ledger[n]["score"] or -math.inf)
 
 
 def _champion(ledger: Ledger) -> str:

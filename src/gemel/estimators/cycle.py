@@ -137,7 +137,7 @@ class Cycle:
         if np.isfinite(expected).all():
             return memory, expected
         states = self.simulator.extract(memory)
-        lost = ~np.isfinite(states).all(axis=0)
+        lost: Bools = np.asarray(~np.isfinite(states).all(axis=0))
         if not lost.any() or lost.all():
             return memory, expected
         log.warning("estimator: %d of %d members failed at %s; drawn again", lost.sum(), len(lost), stamp(time))

@@ -23,6 +23,8 @@ _PASSES = 30
 """No more than this; four to eight are usual."""
 _LEADS = 6
 """From a guess to the posterior: no more steps than this, or it is no good."""
+_SURE = 0.3
+"""Doubt below which the last of these steps is sampled from."""
 
 
 def esmda(
@@ -48,7 +50,7 @@ def esmda(
     there are few enough states and parameters for that (see `importance`); otherwise the ensemble stays as it is.
 
     `noise`: `{output = standard deviation}` of what is measured, and of what the simulator does not describe; `priors`:
-    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a network trained for this simulator, which
+    `{name: (mean, sd)}` where they differ from the simulator's own. `start`: a network trained for this simulator that
     says where to look: the posterior is the same, sooner; where it does not lead there it is left aside.
     """
     if members < 3:
@@ -80,8 +82,8 @@ def started(posterior: Posterior, start: Amortised, members: int, rng: np.random
         if np.isfinite(observed).all(axis=0).sum() < r + 2:
             return None
         near, doubt = linearised(posterior, w, observed)
-        if doubt < 1.0:
-            found = sample(posterior, near, members, rng, rounds=3)
+        if doubt < _SURE:
+            found = sample(posterior, near, members, rng, rounds=4)
             return found if found and found.effective >= 1.0 else None
         w = near.mean + near.low @ rng.standard_normal((r, few))
     return None

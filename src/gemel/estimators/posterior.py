@@ -99,7 +99,7 @@ def _triangular(covariance: Floats) -> tuple[list[int], Floats]:
         for j, other in enumerate(own):
             root[i, j] = (row[other] - root[i, :j] @ root[other, :j]) / root[other, j]
         rest = row[i] - float(root[i] @ root[i])
-        if rest > 1e-6 * row[i]:
+        if rest > 1e-4 * row[i]:
             root[i, len(own)] = np.sqrt(rest)
             own.append(i)
     return own, root[:, : len(own)]

@@ -85,7 +85,7 @@ class Maintenance:
     = 2 }`. `lost`: what an hour costs that a machine is serviced in open time, beside what it does to the orders.
     `scatter`: standard deviation of the logarithm of a life that is only a number.
     All other keys (`machines`, `book`, `progress`, `interrupted`, `makespan`, `tick`, `zone`, `lead`, `expires`,
-    `ahead`, `seconds`, `repeatable`, `workers`) are those of the policy `schedule`; without a `book` only services are
+    `ahead`, `seconds`, `workers`) are those of the policy `schedule`; without a `book` only services are
     planned.
 
     Raises `ConfigError` for settings that do not fit.
@@ -109,8 +109,7 @@ class Maintenance:
         expires: str = "1h",
         ahead: str = "28d",
         seconds: float = 5.0,
-        repeatable: bool = True,
-        workers: int = 8,
+        workers: int = 0,
     ) -> None:
         problems = []
         if crew < 0 or lost < 0 or scatter <= 0:
@@ -131,7 +130,6 @@ class Maintenance:
             expires,
             ahead,
             seconds,
-            repeatable,
             workers,
         )
         self.services = {name: dict(given) for name, given in services.items()}

@@ -22,8 +22,9 @@ PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, np.inf)
 """In windows that say a weight is zero; the last one leaves the simulator as it is."""
 SHAPES = (1 / 24, 1 / 6, 2 / 3)
 """Time constants, in horizons, with which an error grows from nothing at the start."""
-EDGE = 0.5
-"""Beyond what was seen of a feature, a correction fades to nothing over this much of half its range."""
+EDGE = 1.0
+"""Beyond what was seen of a feature it counts as at its end, and the correction fades to nothing over this much of half
+the range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Correction:
         trust = np.clip((1.0 + EDGE - np.abs(z).max(axis=2, initial=0.0)) / EDGE, 0.0, 1.0)
         lead = np.minimum(lead, self.lead[-1])
         along = _grown(lead, self.shapes) @ self.weights  # [t, f + 1]
-        added = (z @ along[:, :-1, None])[:, :, 0] + along[:, -1:]
+        added = (np.clip(z, -1.0, 1.0) @ along[:, :-1, None])[:, :, 0] + along[:, -1:]
         without, within = (np.interp(lead, np.r_[0.0, self.lead], np.r_[0.0, row])[:, None] for row in self.missed)
         return trust * added, np.sqrt(trust * within**2 + (1.0 - trust) * without**2)
 

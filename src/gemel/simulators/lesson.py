@@ -90,7 +90,7 @@ class Lessons:
         features, rows = np.stack(self._features), np.array(self._rows)
         mean, sd = (np.stack(part) for part in zip(*self._first, strict=True))
         used = np.ones(features.shape[2], np.bool_)
-        used[: self._states] = mean.std(axis=0) > _ALIVE * sd.mean(axis=0)
+        used[: self._states] = _telling(mean, sd)
         apart = math.ceil(self._ahead.steps / max(int(np.median(np.diff(rows))), 1))
         made, variance = (np.stack(part) for part in zip(*self._made, strict=True))  # [w, h, c]
         found = {}
@@ -102,6 +102,15 @@ class Lessons:
             missed, moved = then - made[:, :, i], then - history[:, :1]
             found[name] = Lesson(features, used, missed, variance[:, :, i].mean(axis=0), plain, moved, apart)
         return found
+
+
+def _telling(mean: Floats, sd: Floats) -> Bools:
+    """Which states [k] say how a start differs from others, from their means and deviations [w, k]: not those that the
+    telemetry leaves where they were, and not those that wander off and say when rather than how."""
+    half = len(mean) // 2
+    within = np.maximum(mean[:half].std(axis=0), mean[half:].std(axis=0))
+    wandered = abs(mean[half:].mean(axis=0) - mean[:half].mean(axis=0)) > 1.5 * within
+    return np.asarray((mean.std(axis=0) > _ALIVE * sd.mean(axis=0)) & ~wandered)
 
 
 def recent(values: Floats, rows: Times, dt: float) -> Floats:

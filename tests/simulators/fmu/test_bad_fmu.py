@@ -23,7 +23,7 @@ from gemel.core.setting import Setting
 from gemel.core.values import Signal, Signals
 from gemel.simulators.fmu.simulator import Fmu
 
-LIMITS = {"timeout": "2s", "memory": "256MiB", "processes": 1}
+LIMITS = {"timeout": "1s", "memory": "256MiB", "processes": 1}
 
 
 def until_bad(simulator: Fmu) -> str:
@@ -41,7 +41,7 @@ def until_bad(simulator: Fmu) -> str:
 
 SAID = {
     "SEGV": "segv.fmu crashed (SIGSEGV) at t = 5 s",
-    "LOOP": "loop.fmu did not answer within 2 s at t = 5 s",
+    "LOOP": "loop.fmu did not answer within 1 s at t = 5 s",
     "GREEDY": "greedy.fmu wanted more than 0.25 GiB at t = 5 s",
     "EMPTY": "empty.fmu wanted more than 0.25 GiB at t = 5 s",
     "QUIT": "quit.fmu ended its process (exit code 3) at t = 5 s",
@@ -49,13 +49,12 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("bad", SAID)
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(("version", "bad"), [*((2, bad) for bad in SAID), (3, "SEGV"), (3, "END")])
 def test_what_goes_wrong_is_said_with_its_name_and_limit(version: int, bad: str) -> None:
     assert until_bad(Fmu(fmu("tank", version=version, bad=bad), **LIMITS)) == SAID[bad]
 
 
-@pytest.mark.parametrize("bad", ["SEGV", "LOOP", "GREEDY"])
+@pytest.mark.parametrize("bad", ["LOOP", "GREEDY"])
 def test_model_exchange_is_watched_alike(bad: str) -> None:
     simulator = Fmu(fmu("tank", bad=bad, saves=False), interface="me", **LIMITS)
     with pytest.raises(PartError, match=SAID[bad].split(" at ")[0].replace("(", r"\(").replace(")", r"\)")):
@@ -84,10 +83,10 @@ def test_what_it_prints_reaches_nobody(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_other_members_are_not_lost_with_one_that_dies() -> None:
     simulator = Fmu(fmu("tank", bad="SEGV", saves=False), **{**LIMITS, "processes": 2})
-    memory, _ = simulator.run(simulator.init(None, 0, 4), np.zeros((4, 2, 4)), 1.0)
+    memory, _ = simulator.run(simulator.init(None, 0, 2), np.zeros((4, 2, 2)), 1.0)
     with pytest.raises(PartError, match="SIGSEGV"):
-        simulator.run(memory, np.zeros((3, 2, 4)), 1.0)
-    _, outputs = simulator.step(memory, np.zeros((2, 4)), 1.0)  # replayed from the beginning
+        simulator.run(memory, np.zeros((3, 2, 2)), 1.0)
+    _, outputs = simulator.step(memory, np.zeros((2, 2)), 1.0)  # replayed from the beginning
     np.testing.assert_allclose(outputs[0], np.exp(-5 / 4))
 
 

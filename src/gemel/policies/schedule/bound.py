@@ -7,11 +7,13 @@ in the shop: nothing can finish earlier, so neither can its lateness cost less.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 
 from gemel.policies.schedule.calendar import fit
 from gemel.policies.schedule.dispatch import Shop
-from gemel.policies.schedule.problem import Order, Problem
+from gemel.policies.schedule.problem import Machine, Order, Problem, Window
 
 
 def bound(problem: Problem) -> int:
@@ -84,3 +86,39 @@ def jackson(jobs: list[tuple[int, int, int]]) -> int:
             longest = max(longest, until - tail)
         at = until
     return longest
+
+
+def alone(problem: Problem) -> str:
+    """Which orders cannot keep their deadline even where nothing else is to be done, and why; "" where all can."""
+    return "; ".join(text for order in problem.orders if (text := _alone(problem, order)))
+
+
+def _alone(problem: Problem, order: Order) -> str:
+    """What keeps an order from its deadline even where nothing else is to be done; "" where it can be kept."""
+    if order.deadline is None:
+        return ""
+    earliest = finish(problem, order, Shop.of(problem))
+    if earliest <= order.deadline:
+        return ""
+    said = f"order '{order.name}' cannot be done by {problem.clock(order.deadline)}"
+    names = {name for operation in order.operations for name in operation.machines}
+    shut = [
+        f"machine {m.name} is closed from {problem.clock(w[0])} until {problem.clock(w[1])}"
+        for m in problem.machines
+        if m.name in names
+        for w in m.closed
+        if finish(opened(problem, m, [w]), order, Shop.of(opened(problem, m, [w]))) <= order.deadline
+    ]
+    free = replace(problem, machines=tuple(replace(m, closed=()) for m in problem.machines))
+    if not shut and finish(free, order, Shop.of(free)) <= order.deadline:
+        shut = [f"{' and '.join(sorted(names))} are closed too long"]
+    why = (
+        shut[0] if shut else f"its work ends at {problem.clock(earliest)} at the earliest, on machines that never close"
+    )
+    return f"{said}: {why}" + (f" (alone in the shop it would be done at {problem.clock(earliest)})" if shut else "")
+
+
+def opened(problem: Problem, machine: Machine, windows: Sequence[Window]) -> Problem:
+    """The problem without these closures of a machine."""
+    opened = replace(machine, closed=tuple(w for w in machine.closed if w not in windows))
+    return replace(problem, machines=tuple(opened if m is machine else m for m in problem.machines))

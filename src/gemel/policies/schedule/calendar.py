@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from gemel.policies.schedule.problem import Window
@@ -34,16 +35,19 @@ def openings(closed: Sequence[Window], since: int = 0) -> list[Window]:
 
 def fit(closed: Sequence[Window], since: int, work: int, resumable: bool) -> Window:
     """The first start at or after `since`, and the end, of `work` ticks between merged closures."""
-    left, begun = work, -1
-    for start, end in openings(closed, since):
-        if resumable:
-            begun = start if begun < 0 else begun
-            if start + left <= end:
-                return begun, start + left
-            left -= end - start
-        elif start + work <= end:
-            return start, start + work
-    raise AssertionError("the last opening has no end")
+    i = bisect_right(closed, since, key=lambda w: w[1])  # the first closure that is not over
+    at, left, begun = since, work, -1
+    while True:
+        ends = closed[i][0] if i < len(closed) else FAR
+        if at < ends:
+            if at + left <= ends:
+                return (at if begun < 0 else begun), at + left
+            if resumable:
+                begun = at if begun < 0 else begun
+                left -= ends - at
+        elif not work and at == ends:
+            return at, at
+        at, i = closed[i][1], i + 1
 
 
 def starts(closed: Sequence[Window], work: int, since: int, until: int, resumable: bool) -> list[tuple[int, int, int]]:

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-from gemel.policies.schedule.bound import finish
-from gemel.policies.schedule.dispatch import Shop, place
-from gemel.policies.schedule.problem import Machine, Order, Problem, Window
-from gemel.policies.schedule.solve import WORKERS, search
+from gemel.policies.schedule.bound import alone, opened
+from gemel.policies.schedule.dispatch import place
+from gemel.policies.schedule.problem import Order, Problem
+from gemel.policies.schedule.solve import search
 
 
 def conflict(problem: Problem, seconds: float, seed: int = 0) -> str:
     """Why there is no schedule, in a sentence or two; `seconds` is for the search of the smallest set."""
-    alone = [text for o in problem.orders if (text := _alone(problem, o))]
-    if alone:
-        return "; ".join(alone)
+    if text := alone(problem):
+        return text
     ends = perf_counter() + seconds
     if text := _services(problem):
         return text
@@ -35,31 +34,6 @@ def conflict(problem: Problem, seconds: float, seed: int = 0) -> str:
         elif rest:
             sure = sure and impossible is False
     return _together(problem, kept, sure, max(ends - perf_counter(), 1.0), seed)
-
-
-def _alone(problem: Problem, order: Order) -> str:
-    """What keeps an order from its deadline even where nothing else is to be done; "" where it can be kept."""
-    if order.deadline is None:
-        return ""
-    earliest = finish(problem, order, Shop.of(problem))
-    if earliest <= order.deadline:
-        return ""
-    said = f"order '{order.name}' cannot be done by {problem.clock(order.deadline)}"
-    names = {name for operation in order.operations for name in operation.machines}
-    shut = [
-        f"machine {m.name} is closed from {problem.clock(w[0])} until {problem.clock(w[1])}"
-        for m in problem.machines
-        if m.name in names
-        for w in m.closed
-        if finish(_opened(problem, m, [w]), order, Shop.of(_opened(problem, m, [w]))) <= order.deadline
-    ]
-    free = replace(problem, machines=tuple(replace(m, closed=()) for m in problem.machines))
-    if not shut and finish(free, order, Shop.of(free)) <= order.deadline:
-        shut = [f"{' and '.join(sorted(names))} are closed too long"]
-    why = (
-        shut[0] if shut else f"its work ends at {problem.clock(earliest)} at the earliest, on machines that never close"
-    )
-    return f"{said}: {why}" + (f" (alone in the shop it would be done at {problem.clock(earliest)})" if shut else "")
 
 
 def _services(problem: Problem) -> str:
@@ -85,7 +59,7 @@ def _begun(problem: Problem) -> set[str]:
 
 def _impossible(problem: Problem, seconds: float, seed: int) -> bool | None:
     """Whether there is certainly no schedule; None where the time did not suffice to know."""
-    found, _, proved = search(replace(problem, makespan=0), seconds, seed, None, WORKERS, False)
+    found, _, proved = search(replace(problem, makespan=0), seconds, seed, None, 0, False)
     return False if found is not None else True if proved else None
 
 
@@ -112,7 +86,7 @@ def _together(problem: Problem, orders: Sequence[Order], sure: bool, seconds: fl
     shut = []
     for machine in problem.machines:
         windows = [w for w in machine.closed if problem.now < w[1] and w[0] < max(o.deadline or 0 for o in orders)]
-        if windows and _impossible(_opened(together, machine, windows), each, seed) is False:
+        if windows and _impossible(opened(together, machine, windows), each, seed) is False:
             a, b = max(windows, key=lambda w: w[1] - w[0])
             shut.append(f"machine {machine.name} is closed from {problem.clock(a)} until {problem.clock(b)}")
     names = ", ".join(f"'{o.name}' by {problem.clock(o.deadline or 0)}" for o in orders)
@@ -122,7 +96,7 @@ def _together(problem: Problem, orders: Sequence[Order], sure: bool, seconds: fl
     text += f" with service {', '.join(repr(s.name) for s in must)}" if freed else ""
     text += f": {shut[0]}" if shut else f": {_fullest(problem, orders)} has too much to do"
     text += "; any one of them fewer could be" if sure and len(orders) > 1 else ""
-    relaxed, _, _ = search(replace(_only(problem, orders, False), makespan=0), each, seed, None, WORKERS, False)
+    relaxed, _, _ = search(replace(_only(problem, orders, False), makespan=0), each, seed, None, 0, False)
     if relaxed is not None:
         done = relaxed.ends()
         late = [f"'{o.name}' {problem.clock(done[o.name])}" for o in orders if done[o.name] > (o.deadline or 0)]
@@ -137,8 +111,3 @@ def _fullest(problem: Problem, orders: Sequence[Order]) -> str:
             name, work = min(operation.machines.items(), key=lambda row: row[1])
             load[name] += work
     return f"machine {max(load, key=lambda n: load[n])}"
-
-
-def _opened(problem: Problem, machine: Machine, windows: Sequence[Window]) -> Problem:
-    opened = replace(machine, closed=tuple(w for w in machine.closed if w not in windows))
-    return replace(problem, machines=tuple(opened if m is machine else m for m in problem.machines))

@@ -30,6 +30,7 @@ class Shop:
     family: dict[str, str]
     held: dict[str, list[Window]]
     closed: dict[str, list[Window]]
+    orders: dict[str, Order]
 
     @staticmethod
     def of(problem: Problem) -> Shop:
@@ -42,16 +43,17 @@ class Shop:
             {m.name: m.family for m in problem.machines},
             {m.name: [] for m in problem.machines},
             {m.name: merged(m.closed) for m in problem.machines},
+            {o.name: o for o in problem.orders},
         )
         for task in sorted(problem.frozen, key=lambda t: (t.start, t.end, t.step)):
-            shop.take(problem, task)
+            shop.take(task)
         for visit in problem.visited:
             shop.held[visit.machine].append((visit.start, visit.end))
         return shop
 
-    def take(self, problem: Problem, task: Task) -> None:
+    def take(self, task: Task) -> None:
         """A task is done as it says."""
-        order = problem.order(task.order)
+        order = self.orders[task.order]
         self.step[task.order] = task.step + 1
         if task.step + 1 == len(order.operations):
             self.ended[task.order] = task.end
@@ -87,12 +89,14 @@ def dispatch(problem: Problem, rule: Rule, machines: Mapping[tuple[str, int], st
     left = {o.name: _work(o, shop.step[o.name]) for o in problem.orders}
     open_ = [o for o in problem.orders if shop.step[o.name] < len(o.operations)]
     tasks = list(problem.frozen)
+    soonest: dict[tuple[str, str], Task] = {}  # by order and machine, until one of them moves on
     while open_:
-        could = [
-            (shop.earliest(order, named[name], work), order)
-            for order in open_
-            for name, work in _options(order, shop.step[order.name], machines).items()
-        ]
+        could = []
+        for order in open_:
+            for name, work in _options(order, shop.step[order.name], machines).items():
+                if (order.name, name) not in soonest:
+                    soonest[order.name, name] = shop.earliest(order, named[name], work)
+                could.append((soonest[order.name, name], order))
         first = min(could, key=lambda c: (c[0].end, c[0].start))[0]
         rivals = [
             c for c in could if c[0].machine == first.machine and _begin(c[0]) < max(first.end, _begin(first) + 1)
@@ -102,8 +106,9 @@ def dispatch(problem: Problem, rule: Rule, machines: Mapping[tuple[str, int], st
             best[order.name] = min(task.end, best.get(order.name, FAR))
         rivals = [c for c in rivals if c[0].end <= best[c[1].name]] or rivals
         task, order = min(rivals, key=lambda c: (rule(c[1], left[c[1].name], c[0]), c[0].start))
-        shop.take(problem, task)
+        shop.take(task)
         tasks.append(task)
+        soonest = {k: t for k, t in soonest.items() if k[0] != task.order and k[1] != task.machine}
         left[order.name] -= min(order.operations[task.step].machines.values())
         if shop.step[order.name] == len(order.operations):
             open_.remove(order)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ortools.sat.python import cp_model
@@ -15,9 +16,8 @@ from ortools.sat.python import cp_model
 from gemel.policies.schedule.calendar import FAR, starts
 from gemel.policies.schedule.dispatch import Shop
 from gemel.policies.schedule.problem import Machine, Operation, Problem, Schedule, Service, Task, Visit
+from gemel.policies.schedule.told import Key, Says, Told
 from gemel.policies.schedule.verify import cost
-
-Key = tuple[str, int]
 
 
 @dataclass
@@ -63,6 +63,7 @@ class Model:
         self.slots: dict[str, list[Slot]] = {m.name: [] for m in problem.machines}
         self.visits: dict[str, Care] = {}
         self._machines = {m.name: m for m in problem.machines}
+        self.says: list[tuple[Any, Says]] = []
         for order in problem.orders:
             self._order(order.name)
         for service in problem.services:
@@ -74,6 +75,14 @@ class Model:
         self._parts()
         self._objective()
 
+    def _number(self, low: int, high: int, says: Says) -> Any:
+        self.says.append((self.cp.new_int_var(low, high, ""), says))
+        return self.says[-1][0]
+
+    def _choice(self, says: Says) -> Any:
+        self.says.append((self.cp.new_bool_var(""), says))
+        return self.says[-1][0]
+
     # -- orders -----------------------------------------------------------------------------------------------------
 
     def _order(self, name: str) -> None:
@@ -82,8 +91,8 @@ class Model:
         before: Any = None
         for step in range(self.shop.step[name], len(order.operations)):
             key, operation = (name, step), order.operations[step]
-            start = cp.new_int_var(at, max(at, self.until), f"start {name} {step}")
-            end = cp.new_int_var(at, max(at, self.until), f"end {name} {step}")
+            start = self._number(at, max(at, self.until), partial(Told.start, key=key))
+            end = self._number(at, max(at, self.until), partial(Told.end, key=key))
             if order.deadline is not None:
                 cp.add(end <= order.deadline)
             self.starts[key], self.ends[key] = start, end
@@ -97,14 +106,14 @@ class Model:
 
     def _slot(self, key: Key, operation: Operation, name: str, start: Any, end: Any, at: int) -> Any:
         cp, machine, work = self.cp, self._machines[name], operation.machines[name]
-        here = None if len(operation.machines) == 1 else cp.new_bool_var(f"{key} on {name}")
+        here = None if len(operation.machines) == 1 else self._choice(partial(Told.on, key=key, machine=name))
         closed = self.shop.closed[name]
         rows = starts(closed, work, max(at, self.shop.free[name]), self.until, machine.resumable)
         domain = cp_model.Domain.from_intervals([row[:2] for row in rows])
         pauses = sorted({pause for _, _, pause in rows})
         length: Any = work + (pauses[0] if pauses else 0)
         if len(pauses) > 1:  # an interrupted operation lasts as long as its start says
-            length = self._length(start, work, rows, pauses, here)
+            length = self._length(Slot(key, operation.family, start, end, here, None), name, work, rows, pauses)
         inside = cp.add_linear_expression_in_domain(start, domain)
         whole = cp.add(end == start + length)
         if here is None:
@@ -116,15 +125,21 @@ class Model:
         self.slots[name].append(Slot(key, operation.family, start, end, here, interval))
         return here
 
-    def _length(self, start: Any, work: int, rows: list[tuple[int, int, int]], pauses: list[int], here: Any) -> Any:
+    def _length(self, slot: Slot, name: str, work: int, rows: list[tuple[int, int, int]], pauses: list[int]) -> Any:
         cp = self.cp
-        length = cp.new_int_var(work + pauses[0], work + pauses[-1], "")
-        chosen = [cp.new_bool_var("") for _ in pauses]
-        for pause, literal in zip(pauses, chosen, strict=True):
+        shortest = work + pauses[0]
+        length = self._number(
+            shortest, work + pauses[-1], partial(Told.length, key=slot.key, machine=name, other=shortest)
+        )
+        chosen = []
+        for pause in pauses:
+            lasts = partial(Told.lasts, key=slot.key, machine=name, other=shortest, length=work + pause)
+            literal = self._choice(lasts)
             domain = cp_model.Domain.from_intervals([row[:2] for row in rows if row[2] == pause])
-            within = [literal] if here is None else [literal, here]
-            cp.add_linear_expression_in_domain(start, domain).only_enforce_if(within)
+            within = [literal] if slot.here is None else [literal, slot.here]
+            cp.add_linear_expression_in_domain(slot.start, domain).only_enforce_if(within)
             cp.add(length == work + pause).only_enforce_if(literal)
+            chosen.append(literal)
         cp.add_exactly_one(chosen)
         return length
 
@@ -157,32 +172,39 @@ class Model:
         cp, free, now = self.cp, self.shop.free[machine.name], self.problem.now
         arcs: list[tuple[int, int, Any]] = []
         if all(slot.here is not None for slot in slots):
-            idle = cp.new_bool_var("idle")
+            idle = self._choice(partial(Told.idle, machine=machine.name))
             arcs.append((0, 0, idle))
             for slot in slots:
                 cp.add_implication(idle, ~slot.here)
         for j, slot in enumerate(slots):
-            begin = slot.start if plain else cp.new_int_var(now, self.until, "set-up")
+            begin = (
+                slot.start
+                if plain
+                else self._number(now, self.until, partial(Told.setup, key=slot.key, machine=machine.name, end=0))
+            )
             if slot.here is not None:
                 arcs.append((j + 1, j + 1, ~slot.here))
-            arcs.append((j + 1, 0, cp.new_bool_var("")))
+            arcs.append((j + 1, 0, self._choice(partial(Told.ends_with, key=slot.key, machine=machine.name))))
             needed: Any = 0
             for i, previous in enumerate([None, *slots]):
                 if previous is slot:
                     continue
                 family = previous.family if previous else self.shop.family[machine.name]
                 length = machine.setups.get((family, slot.family), 0)
-                literal = cp.new_bool_var("")
+                key = previous.key if previous else None
+                literal = self._choice(partial(Told.follows, key=slot.key, before=key, machine=machine.name))
                 arcs.append((i, j + 1, literal))
                 needed += length * literal
                 ready = previous.end if previous else free
                 cp.add(begin >= ready + (length if plain else 0)).only_enforce_if(literal)
-            slot.before = SetUp(needed) if plain else self._setup(slot, begin, needed, max(machine.setups.values()))
+            slot.before = SetUp(needed) if plain else self._setup(slot, machine, begin, needed)
         cp.add_circuit(arcs)
 
-    def _setup(self, slot: Slot, begin: Any, needed: Any, longest: int) -> SetUp:
+    def _setup(self, slot: Slot, machine: Machine, begin: Any, needed: Any) -> SetUp:
         cp = self.cp
-        length, end = cp.new_int_var(0, longest, ""), cp.new_int_var(self.problem.now, self.until, "")
+        key, name = slot.key, machine.name
+        length = self._number(0, max(machine.setups.values()), partial(Told.setup_length, key=key, machine=name))
+        end = self._number(self.problem.now, self.until, partial(Told.setup, key=key, machine=name, end=1))
         cp.add(length == needed)
         before = cp.add(end <= slot.start)
         if slot.here is None:
@@ -197,8 +219,9 @@ class Model:
         last = self.until - service.duration
         windows = service.windows or ((now, self.until),)
         spans = [(max(a, now), min(b - service.duration, last)) for a, b in windows]
-        start = cp.new_int_var(now, max(now, last), f"start {service.name}")
-        done = cp.new_bool_var(f"do {service.name}")
+        name = service.name
+        start = self._number(now, max(now, last), partial(Told.visit, service=name, other=now))
+        done = self._choice(partial(Told.visited, service=name, since=now, until=FAR))
         if service.skip is None:
             cp.add(done == 1)
         inside = cp_model.Domain.from_intervals([span for span in spans if span[0] <= span[1]])
@@ -210,7 +233,7 @@ class Model:
             [now, *(s for s, _ in service.costs)], [*(s for s, _ in service.costs), FAR], strict=True
         ):
             if since < until and until > now:
-                literal = cp.new_bool_var("")
+                literal = self._choice(partial(Told.visited, service=name, since=since, until=until))
                 cp.add(start >= since).only_enforce_if(literal)
                 cp.add(start < until).only_enforce_if(literal)
                 price += service.cost(since) * literal
@@ -249,17 +272,19 @@ class Model:
         cp = self.cp
         total: Any = 0
         if self.problem.makespan:
-            whole = cp.new_int_var(0, self.until, "makespan")
+            already = max((t.end for t in self.problem.frozen), default=0)
+            whole = self._number(0, max(already, self.until), partial(Told.makespan, already=already))
             for end in self.ends.values():
                 cp.add(whole >= end)
-            cp.add(whole >= max((t.end for t in self.problem.frozen), default=0))
+            cp.add(whole >= already)
             total += self.problem.makespan * whole
         for order in self.problem.orders:
             key = (order.name, len(order.operations) - 1)
             if order.due is None:
                 continue
             if key in self.ends:
-                late = cp.new_int_var(0, self.until, f"late {order.name}")
+                says = partial(Told.late, key=key, due=order.due)
+                late = self._number(0, max(0, self.until - order.due), says)
                 cp.add(late >= self.ends[key] - order.due)
                 total += order.weight * late
             else:
@@ -270,20 +295,10 @@ class Model:
         cp.minimize(total)
 
     def hint(self, schedule: Schedule) -> None:
-        """Begin from a schedule."""
-        for task in schedule.tasks:
-            if (task.order, task.step) not in self.starts:
-                continue
-            self.cp.add_hint(self.starts[task.order, task.step], task.start)
-            self.cp.add_hint(self.ends[task.order, task.step], task.end)
-            for slot in self.slots[task.machine]:
-                if slot.key == (task.order, task.step) and slot.here is not None:
-                    self.cp.add_hint(slot.here, True)
-        starts = {v.service: v.start for v in schedule.visits}
-        for name, care in self.visits.items():
-            self.cp.add_hint(care.done, name in starts)
-            if name in starts:
-                self.cp.add_hint(care.start, starts[name])
+        """Begin from a schedule: every variable is told what it is in it."""
+        told = Told.of(schedule, self.starts)
+        for variable, says in self.says:
+            self.cp.add_hint(variable, says(told))
 
     def read(self, value: Callable[[Any], int]) -> Schedule:
         """The schedule that the solver's values say."""

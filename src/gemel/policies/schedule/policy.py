@@ -61,8 +61,8 @@ class Scheduler:
     `makespan`: what an hour until the last order is done costs, beside the weights. `tick`: to what times are rounded.
     `zone`: of shifts and of times without an offset. `lead`: how long before its begin an order is released.
     `expires`: for how long a command is good. `ahead`: how far shifts are laid out. `seconds`: of search.
-    `repeatable`: the search counts its work instead of the time, so that the same situation gives the same schedule.
-    `workers`: strategies that search side by side.
+    `workers`: strategies that search side by side (0: one a core). On a virtual clock the search counts its work instead
+    of the time, so that a run can be repeated.
 
     When no schedule keeps every deadline, the decision names the conflict in `refused` and plans the least lateness.
     Raises `ConfigError` for settings that do not fit.
@@ -81,8 +81,7 @@ class Scheduler:
         expires: str = "1h",
         ahead: str = "28d",
         seconds: float = 5.0,
-        repeatable: bool = True,
-        workers: int = 8,
+        workers: int = 0,
     ) -> None:
         problems = []
         for name, given in machines.items():
@@ -96,8 +95,8 @@ class Scheduler:
         ):
             if value not in known:
                 problems.append(f"{key} '{value}' is not one of {', '.join(known)}")
-        if seconds <= 0 or workers < 1 or makespan < 0:
-            problems.append("seconds and workers must be above zero, makespan not below")
+        if seconds <= 0 or workers < 0 or makespan < 0:
+            problems.append("seconds must be above zero, workers and makespan not below")
         spans: dict[str, int] = {}
         for key, text in (("tick", tick), ("lead", lead), ("expires", expires), ("ahead", ahead)):
             try:
@@ -118,14 +117,14 @@ class Scheduler:
             raise ConfigError(problems, where="policy schedule")
         self.machines = {name: dict(given) for name, given in machines.items()}
         self.book, self.progress, self.interrupted, self.makespan = book, progress, interrupted, makespan
-        self.zone, self.seconds, self.repeatable, self.workers = zone, seconds, repeatable, workers
+        self.zone, self.seconds, self.workers = zone, seconds, workers
         self._tick, self._lead, self._expires, self._ahead = (spans[k] for k in ("tick", "lead", "expires", "ahead"))
-        self._folder, self._seed = Path(), 0
+        self._folder, self._seed, self._repeatable = Path(), 0, False
         self._last: tuple[int, Schedule] | None = None  # its origin, and an earlier schedule
 
     def bind(self, setting: Setting) -> None:
         """Takes the folder and the seed, and checks the signals."""
-        self._folder, self._seed = setting.folder, setting.seed
+        self._folder, self._seed, self._repeatable = setting.folder, setting.seed, not setting.clock.live
         wrong: list[str] = []
         for name, given in self.machines.items():
             for key, role in (("next", "controlled"), ("down", "")):
@@ -251,7 +250,7 @@ class Scheduler:
 
         def search(problem: Problem) -> Schedule:
             return solve(
-                problem, self.seconds, self._seed, hint=earlier, workers=self.workers, repeatable=self.repeatable
+                problem, self.seconds, self._seed, hint=earlier, workers=self.workers, repeatable=self._repeatable
             )
 
         try:

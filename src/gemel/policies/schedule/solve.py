@@ -6,19 +6,24 @@ in time. Whatever is answered has passed `verify`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from gemel.core.errors import Conflict, InputError, PartError
-from gemel.policies.schedule.bound import bound
+from gemel.policies.schedule.bound import alone, bound
 from gemel.policies.schedule.dispatch import best_rule, follow
 from gemel.policies.schedule.problem import Machine, Problem, Schedule, check
 from gemel.policies.schedule.verify import verify
 
-WORKERS = 8
+LARGE = 3000  # variables, from which on probing before the search would take all the time
+COUNTED = 0.2  # what the solver counts for a second's work of one core
+TURNS = 4  # strategies that take turns where work is counted
+PATIENCE = 20  # times the limit, after which counted work is cut off by the clock all the same
 MARGIN_S = 0.3  # of the limit, kept for reading and verifying the answer
+RELAX = "relax a deadline, add a shift, or take an order out"
 
 
 def solve(
@@ -27,17 +32,17 @@ def solve(
     seed: int = 0,
     *,
     hint: Schedule | None = None,
-    workers: int = WORKERS,
+    workers: int = 0,
     repeatable: bool = False,
 ) -> Schedule:
     """The cheapest schedule found in `seconds`; `hint` is an earlier one to begin from.
 
-    `workers`: strategies that search side by side. `repeatable`: they take turns in one thread and their work is
-    counted instead of the time, so that the same call gives the same schedule; `seconds` is then about right on a
-    machine of today.
+    `workers`: strategies that search side by side; 0: one a core. `repeatable`: a few strategies take turns in one
+    thread and their work is counted instead of the time, so that the same call gives the same schedule; `seconds` is
+    then about right for a core of today.
 
-    Raises `Conflict` that names the orders and machines when no schedule keeps every deadline, and `InputError` for a
-    problem that does not hold together, or when no schedule that keeps them was found in time.
+    Raises `Conflict` that names the orders and machines when no schedule keeps every deadline, or says that none was
+    found in time, and `InputError` for a problem that does not hold together.
     """
     began = perf_counter()
     check(problem)
@@ -47,14 +52,14 @@ def solve(
     second = bound(problem)
     if start is not None and start.cost <= second:
         return _claimed(problem, start, second, second, "dispatch", began)
+    if start is None and (text := alone(problem)):
+        raise Conflict(text, RELAX)
     limit = seconds - (0.0 if repeatable else perf_counter() - began + MARGIN_S)
     found, lower, proved = search(problem, limit, seed, start, workers, repeatable)
     if found is None and proved:
         from gemel.policies.schedule.conflict import conflict
 
-        raise Conflict(
-            conflict(problem, max(seconds, 2.0), seed), "relax a deadline, add a shift, or take an order out"
-        )
+        raise Conflict(conflict(problem, max(seconds, 2.0), seed), RELAX)
     if found is not None and (wrong := verify(problem, found)):
         if start is None:
             raise PartError(f"the solver's schedule does not hold: {wrong[0]}", "please report it with the problem")
@@ -62,8 +67,8 @@ def solve(
         lower = second
     if found is None or (start is not None and start.cost < found.cost):
         if start is None:
-            raise InputError(
-                f"no schedule that keeps every deadline was found in {seconds:g} s", "give it more seconds"
+            raise Conflict(
+                f"no schedule that keeps every deadline was found in {seconds:g} s", f"wait longer, or {RELAX}"
             )
         return _claimed(problem, start, lower, second, "dispatch", began)
     return _claimed(problem, found, lower, second, "cp-sat", began)
@@ -88,6 +93,8 @@ def search(
         model.hint(start)
     solver = cp_model.CpSolver()
     tune(solver.parameters, seed, workers, repeatable, seconds - (0.0 if repeatable else perf_counter() - began))
+    if len(model.says) > LARGE:
+        solver.parameters.cp_model_probing_level = 0
     status = solver.solve(model.cp)
     if status == cp_model.MODEL_INVALID:
         raise PartError("the solver does not take the model", str(model.cp.validate()))
@@ -99,12 +106,12 @@ def search(
 def tune(parameters: Any, seed: int, workers: int, repeatable: bool, seconds: float) -> None:
     """How CP-SAT searches."""
     parameters.random_seed = seed
-    parameters.num_workers = workers
+    parameters.num_workers = workers or (TURNS if repeatable else os.cpu_count() or 1)
     if repeatable:
-        parameters.interleave_search = workers > 1
-        parameters.max_deterministic_time = seconds
-    else:
-        parameters.max_time_in_seconds = max(seconds, 0.05)
+        parameters.interleave_search = parameters.num_workers > 1
+        parameters.max_deterministic_time = COUNTED * seconds
+        seconds *= PATIENCE
+    parameters.max_time_in_seconds = max(seconds, 0.05)
 
 
 def reschedule(

@@ -70,8 +70,9 @@ class Failure:
 class Host:
     """The instances of this process, and the black box."""
 
-    def __init__(self, wiring: Wiring, make: Callable[..., Any], box: mmap.mmap, limit: int) -> None:
-        self.wiring, self._make, self.box, self.limit = wiring, make, box, limit
+    def __init__(self, wiring: Wiring, kind: Callable[..., Any], box: mmap.mmap, limit: int) -> None:
+        self.wiring, self._kind, self.box, self.limit = wiring, kind, box, limit
+        self._functions: Any = None
         self.said: deque[str] = deque(maxlen=3)
         self._held: dict[int, Any] = {}
         self._nothing = np.full(len(wiring.states), np.nan), np.full(len(wiring.parameters), np.nan)
@@ -109,10 +110,17 @@ class Host:
             held = None
         if held is None:
             states, parameters = task.begin if not isinstance(task.begin, Saved) else self._nothing
-            held = self._held[task.slot] = self._make(self.wiring, self.said.append, states, parameters)
+            held = self._held[task.slot] = self._make(states, parameters)
         if isinstance(task.begin, Saved):
             held.load(task.begin)
         return held
+
+    def _make(self, states: Floats, parameters: Floats) -> Any:
+        from gemel.simulators.fmu.instance import library
+
+        if self._functions is None:
+            self._functions = library(self.wiring)
+        return self._kind(self.wiring, self._functions, self.said.append, states, parameters)
 
     def _steps(self, held: Any, inputs: Floats, dt: float) -> Floats:
         outputs = np.empty((len(inputs), len(self.wiring.outputs)))
@@ -148,7 +156,7 @@ def main(pipe_number: int, box_number: int) -> None:
     _silence()
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     try:
-        make = _interface(wiring.fmu.interface)
+        kind = _interface(wiring.fmu.interface)
     except (ImportError, OSError, AttributeError) as error:
         pipe.send(Failure(f"FMPy or its solver CVODE cannot be loaded here: {error}", 0.0))
         return
@@ -156,7 +164,7 @@ def main(pipe_number: int, box_number: int) -> None:
     _black_box(box)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    host = Host(wiring, make, box, used + int(FULL * memory))
+    host = Host(wiring, kind, box, used + int(FULL * memory))
     pipe.send(used)
     while True:
         try:

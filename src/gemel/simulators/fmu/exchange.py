@@ -31,8 +31,10 @@ PARTS = 20
 class ModelExchange:
     """An FMU that leaves the solving to its caller."""
 
-    def __init__(self, wiring: Wiring, say: Callable[[str], None], states: Floats, parameters: Floats) -> None:
-        self._fmu = Binding(wiring, say)
+    def __init__(
+        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats
+    ) -> None:
+        self._fmu = Binding(wiring, functions, say)
         self._fixed = not all(wiring.fmu.elements[n][0].tunable for n in wiring.parameters)
         self._solver: Solver | None = None
         self.time, self._event, self._over = wiring.fmu.start, math.inf, False

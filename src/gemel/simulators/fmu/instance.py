@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -137,23 +138,29 @@ class _Kind:
         return values.tolist()
 
 
-class Binding:
-    """An FMU's functions and the values asked of it: what both interfaces begin with."""
+def library(wiring: Wiring) -> Any:
+    """The FMU's functions, loaded and bound by FMPy: once a process, for it takes a while."""
+    f = wiring.fmu
+    kinds = {
+        (1, "cs"): fmi1.FMU1Slave, (1, "me"): fmi1.FMU1Model,
+        (2, "cs"): fmi2.FMU2Slave, (2, "me"): fmi2.FMU2Model,
+        (3, "cs"): fmi3.FMU3Slave, (3, "me"): fmi3.FMU3Model,
+    }  # fmt: skip
+    bound = kinds[f.version, f.interface](
+        guid=f.token, unzipDirectory=wiring.folder, modelIdentifier=f.identifier, instanceName=f.identifier
+    )
+    if f.version == 1 and f.interface == "cs":
+        for name in ("fmi1InitializeSlave", "fmi1DoStep"):  # bound as texts, and then read where there is none
+            bound._functions[name].restype = ctypes.c_int
+    return bound
 
-    def __init__(self, wiring: Wiring, say: Callable[[str], None]) -> None:
+
+class Binding:
+    """One instance's functions and the values asked of it: what both interfaces begin with."""
+
+    def __init__(self, wiring: Wiring, functions: Any, say: Callable[[str], None]) -> None:
         f = wiring.fmu
-        kinds = {
-            (1, "cs"): fmi1.FMU1Slave, (1, "me"): fmi1.FMU1Model,
-            (2, "cs"): fmi2.FMU2Slave, (2, "me"): fmi2.FMU2Model,
-            (3, "cs"): fmi3.FMU3Slave, (3, "me"): fmi3.FMU3Model,
-        }  # fmt: skip
-        self.wiring = wiring
-        self.fmu = kinds[f.version, f.interface](
-            guid=f.token, unzipDirectory=wiring.folder, modelIdentifier=f.identifier, instanceName=f.identifier
-        )
-        if f.version == 1 and f.interface == "cs":
-            for name in ("fmi1InitializeSlave", "fmi1DoStep"):  # bound as texts, and then read where there is none
-                self.fmu._functions[name].restype = ctypes.c_int
+        self.wiring, self.fmu = wiring, copy(functions)  # a component of its own, the functions are shared
         self._logged = _logger(f.version, say)
         self.instantiate()
         states = wiring.states if f.interface == "cs" else ()
@@ -219,8 +226,10 @@ class Binding:
 class CoSimulation:
     """An FMU that brings its own solver."""
 
-    def __init__(self, wiring: Wiring, say: Callable[[str], None], states: Floats, parameters: Floats) -> None:
-        self._fmu = Binding(wiring, say)
+    def __init__(
+        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats
+    ) -> None:
+        self._fmu = Binding(wiring, functions, say)
         self.fed = np.full(len(wiring.inputs), math.nan)
         self.time = self._target = wiring.fmu.start
         self._step, self._known, self._over = wiring.step, parameters, False

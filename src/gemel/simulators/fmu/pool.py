@@ -305,6 +305,11 @@ class Pool:
         return pages * resource.getpagesize() > child.used + FULL * self._memory
 
 
+def begun(order: Order) -> Point:
+    """An instance that is to begin, and need not do so yet."""
+    return Point(None, "", Link(order, None, 1))
+
+
 def _after(point: Point | None, order: Order, answer: Answer, home: str) -> Point:
     """The point after an order. One that is saved forgets in the end how it came to be."""
     past = point.past if point is not None else None

@@ -24,7 +24,7 @@ from gemel.simulators.draw import cut, exact
 from gemel.simulators.fmu.child import Answer, Order
 from gemel.simulators.fmu.description import Wiring, read
 from gemel.simulators.fmu.names import Prior, Problems, chosen, priors_of, starts_of
-from gemel.simulators.fmu.pool import Point, Pool
+from gemel.simulators.fmu.pool import Point, Pool, begun
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +111,9 @@ class Fmu:
         self.defaults = {n: v for n, e in fed.items() if math.isfinite(v := f.elements[e][0].start[f.elements[e][1]])}
         self.bounds = {n: b for n, p in self._priors.items() if (b := p.bounds(n in taught)) is not None}
         self.branches = "saved" if f.saves else "replayed"
+        own = {n: f.elements[n] for n in held if n in f.elements and f.elements[n][0].exact}
+        self._first = np.array([[numbers.get(n, own[n][0].start[own[n][1]]) if n in own else math.nan] for n in held])
+        self._first = self._first.reshape(len(held), 1)
         wiring = Wiring(
             f, path, tuple(fed.values()), tuple(seen.values()), held, taught, numbers, texts,
             f.step if not longest or not f.any_step else longest, rtol,
@@ -152,8 +155,15 @@ class Fmu:
                 if belief is not None and name in belief.names:
                     rows[i] = belief.row(name)
         x, p = self._split(rows)
-        points, answers = self._pool.play([None] * m, [("begin", x[:, i], p[:, i]) for i in range(m)])
-        return self._memory(time, points, answers, p)
+        orders: list[Order] = [("begin", x[:, i], p[:, i]) for i in range(m)]
+        known = np.where(np.isnan(x), self._first, x)
+        at_once = m if np.isnan(known).any() else 1  # the others begin when they are needed
+        points, answers = self._pool.play([None] * at_once, orders[:at_once])
+        if at_once < m:
+            points += [begun(order) for order in orders[1:]]
+        else:
+            known = np.stack([a.states for a in answers], axis=1)
+        return Memory(time, tuple(points), known, p)
 
     def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
         moved, outputs = self.run(memory, np.asarray(inputs)[None], dt)

@@ -140,9 +140,8 @@ class _Reading:
                 self.r.problems.append(f"{place}: fluid '{fluid}' is not one of {', '.join(FLUIDS)}")
                 return None
             t = {**t, "fluid": FLUIDS.get(fluid, fluid) if isinstance(fluid, str) else fluid}
-            if isinstance(by := t.get("flow"), str) and by in links:
-                if LAWS.get(law_of(links[by]), LAWS[ADVECTION]).kind != HYDRAULIC:
-                    self.r.problems.append(f"{place}: link '{by}' carries no water")
+            by = t.get("flow")
+            if isinstance(by, str) and LAWS.get(law_of(links.get(by, {})), LAWS[ADVECTION]).kind == HYDRAULIC:
                 values = {"fluid": self.r.value(name, "fluid", t, keys["fluid"])}
                 return Link(name, law, first, second, values, by)
         return Link(name, law, first, second, {k: self.r.value(name, k, t, e) for k, e in keys.items()})
@@ -180,6 +179,8 @@ class _Reading:
             efficiency = self.r.value(name, "efficiency", t, Expected("1"))
             ends = (into, str(t["from"]))
             bad = [n for n in ends if self.nodes[n].kind != THERMAL or self.nodes[n].held is None]
+            if ends[0] == ends[1]:
+                self.r.problems.append(f"{place}: a heat pump takes heat from another node than '{into}'")
             self.r.problems += [f"{place}: a heat pump needs a temperature or a capacity of '{n}'" for n in bad]
         return Source(name, into, value, gained, str(t.get("from", "")) if efficiency else "", efficiency)
 

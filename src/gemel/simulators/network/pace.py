@@ -21,12 +21,12 @@ RENEWAL = 300.0
 def pace(balance: Balance) -> float:
     """A step in seconds that is stable in any corner of the priors and inputs, and accurate at their means.
 
-    The method is stable where step times the fastest rate stays under 2.78; one over the fastest rate is used, and one
-    half at the means. Rates are eigenvalues of the Jacobian, at levels near each other and near empty too, where water
+    The method is stable where step times the fastest rate stays under 2.78; 2 is used, and one half
+    at the means. Rates are eigenvalues of the Jacobian, at levels near each other and near empty too, where water
     is fastest to settle."""
     x, u, p = _places(balance)
     rates = np.abs(np.linalg.eigvals(_jacobian(balance, x, u, p))).max(axis=1)
-    return min(1.0 / max(float(rates.max()), 1e-9), 0.5 / max(float(rates[0]), 1e-9), LONGEST)
+    return min(2.0 / max(float(rates.max()), 1e-9), 0.5 / max(float(rates[0]), 1e-9), LONGEST)
 
 
 def fastest(balance: Balance) -> str:
@@ -80,7 +80,7 @@ def _corners(rng: np.random.Generator, table: Table) -> Floats:
         ends = [low if math.isfinite(low) else 0.0, high if math.isfinite(high) else 0.0]
         mean = ends[1]
     else:
-        ends = [max(mean - 2 * sd, low), min(mean + 2 * sd, high)]
+        ends = [max(mean - 3.5 * sd, low), min(mean + 3.5 * sd, high)]
     out = rng.choice(ends, DRAWS)
     out[0] = mean
     return out

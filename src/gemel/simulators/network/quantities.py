@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemel.core.errors import GemelError, nearest
-from gemel.core.units import conversion
+from gemel.core.units import conversion, duration
 
 Table = Mapping[str, Any]
 KNOWN, PARAMETER, INPUT = "known", "parameter", "input"
-WIDE = 20.0
+WIDE = 10.0
 """A prior of something positive ends at its mean times and through this, where it does not say where."""
 _PRIOR = ("mean", "sd", "low", "high", "memory", "unit")
 _TEXT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
@@ -89,6 +89,8 @@ class Reader:
         unit = str(table.pop("unit", "") or _unit(table["mean"]) or expected.unit)
         factor, offset = conversion(unit, expected.unit)
         memory = {k: table.pop(k) for k in ("memory",) if k in table}
+        if memory and memory["memory"] != "never":
+            duration(memory["memory"])
         numbers = {k: _number(v, unit, k == "sd") for k, v in table.items()}
         mean, sd = numbers["mean"], numbers.get("sd", 0.0)
         if expected.positive and not mean > 0:
@@ -97,6 +99,8 @@ class Reader:
             raise ValueError(f"low {numbers['low']:g} must be above 0")
         if not (math.isfinite(mean) and 0 <= sd < math.inf):
             raise ValueError("mean must be a finite number, sd 0 or more")
+        if not math.isnan(expected.high) and not 0 <= mean * factor <= expected.high:
+            raise ValueError(f"{mean:g} is not within 0 and {expected.high / factor:g}")
         if not sd:
             return Value(name, KNOWN, factor, offset, numbers)
         if expected.positive:

@@ -22,8 +22,8 @@ class Network:
 
     Every value is a number in the unit named below, a text with a unit of its own (`"2 MJ/K"`), an input (`{ input =
     "name", unit = "m3/h" }`), or a prior: `{ mean, sd, low, high, memory }`. What has an `sd` is a parameter, called
-    `element.key`, which an estimator can teach; without `low` and `high` it stays between a twentieth and twenty times
-    its mean. `memory` is a duration over which it forgets a deviation from its mean; without one it is constant.
+    `element.key`, which an estimator can teach; without `low` and `high` it stays between a tenth of its mean and ten
+    times that. `memory` is a duration over which it forgets a deviation from its mean; without one it is constant.
 
     - `nodes`: name -> one of
       `{ capacity }` (J/K): its temperature is a state;

@@ -1,0 +1,66 @@
+"""Stretches that are like no stretch before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gemel.core.errors import ConfigError
+from gemel.core.registry import declared
+from gemel.core.setting import Setting
+from gemel.core.values import Finding
+from gemel.detectors.discord import Discord
+from gemel.detectors.judge import Statistics
+from gemel.detectors.watch import Watch, Watching
+from gemel.loop.decide import Situation
+
+
+@declared
+class Matrix:
+    """Finds discords: windows whose nearest neighbour in a normal time is farther away than such neighbours are.
+
+    The signals of an asset are compared together; the finding names those that differ most from the nearest neighbour.
+    How strange a row is, is its rank among the rows of the normal time; rows that are no alarm join these.
+
+    - `window`: rows compared together; `shape`: take each window's mean out first, so that only the course counts.
+    - `signals`: those to watch, by default every measured or derived number.
+    - `alarms_per_week`: false ones, in all. `learn`: the normal time it begins with, read from the history if there is
+      one, else waited for. `step`: spacing of the rows, by default the twin's `every`.
+    - `raise_after`, `clear_after`: rows in a row that are strange before a finding opens, and usual before it closes.
+    """
+
+    def __init__(
+        self,
+        window: int = 30,
+        shape: bool = False,
+        signals: Sequence[str] = (),
+        alarms_per_week: float = 1.0,
+        learn: str = "1d",
+        step: str = "",
+        raise_after: int = 3,
+        clear_after: int = 10,
+    ) -> None:
+        if window < 2:
+            raise ConfigError([f"matrix: window {window} must be 2 or more"], "window = 30")
+        self.window, self.shape = window, shape
+        self._watch = Watch(
+            Watching(
+                "matrix", "unusual", self.statistics, signals, alarms_per_week, learn, step, raise_after, clear_after
+            )
+        )
+
+    def statistics(self) -> Sequence[Statistics]:
+        """Its numerics, for a committee."""
+        return [Discord(self.window, self.shape)]
+
+    def bind(self, setting: Setting) -> None:
+        self._watch.bind(setting)
+
+    def inspect(self, situation: Situation) -> list[Finding]:
+        return self._watch.inspect(situation)
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return self._watch.snapshot()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._watch.restore(state)
