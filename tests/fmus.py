@@ -21,6 +21,8 @@ import pytest
 
 SOURCES = Path(__file__).parent / "simulators" / "fmu"
 
+BAD = ["", "SEGV", "LOOP", "GREEDY", "EMPTY", "QUIT", "CHATTER", "FAIL", "END", "HALF"]  # as in model.h
+
 # name, value reference, type, attributes; types are those of FMI 3.0
 Row = tuple[str, int, str, str]
 PARAMETER = 'causality="parameter"'
@@ -69,7 +71,7 @@ def fmu(
     model: str,
     version: int = 2,
     interfaces: str = "cs me",
-    bad: str = "0",
+    bad: str = "",
     saves: bool = True,
     states: bool = True,
     arrays: bool = False,
@@ -81,27 +83,59 @@ def fmu(
     needs: str = "",
 ) -> str:
     """The path of an FMU. `bad`: see model.h; `states`: whether it tells of its own; `needs`: a library it links."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
     folder = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-"))
-    name = model if bad == "0" else bad.lower()
+    name = model if not bad else bad.lower()
     rows = [*MODELS[model], *more, *(ARRAYS if arrays else [])]
     rows = rows if states else [r for r in rows if "derivative=" not in r[3]]
-    library = folder / f"{name}.so"
-    flags = [f"-DMODEL={model.upper()}", f"-DBAD={bad}", f"-DSINCE={since:g}", f"-DONCE={int(once)}"]
-    if needs:
-        subprocess.run(["gcc", "-shared", "-o", str(folder / needs), "-x", "c", "/dev/null"], check=True)
-        flags += [str(folder / needs), "-Wl,--no-as-needed"]
-    source = str(SOURCES / f"fmi{version}.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", *flags[:4], source, "-o", str(library),
-                    *flags[5:], *flags[4:5], "-lm"], check=True)  # fmt: skip
-    text = (_fmi2 if version == 2 else _fmi3)(name, rows, interfaces, saves, any_step, experiment, once)
+    token = f"{{{[*MODELS].index(model) + 1} {BAD.index(bad)} {since:g} {int(once)}}}"
+    write = _fmi2 if version == 2 else _fmi3
+    text = write(name, rows, interfaces, saves, any_step, experiment, once).replace("TOKEN", token)
     path = folder / f"{name}.fmu"
     with zipfile.ZipFile(path, "w") as pack:
         pack.writestr("modelDescription.xml", text)
         place = "linux64" if version == 2 else "x86_64-linux"
-        pack.write(library, f"binaries/{place}/{name}.so")
+        pack.write(_library(version, needs), f"binaries/{place}/{name}.so")
     return str(path)
+
+
+@cache
+def old_tank(interface: str) -> str:
+    """The tank as an FMU of FMI 1.0."""
+    path = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-")) / "tank.fmu"
+    rows = [
+        ("level", 1, 'causality="output"', "Real"),
+        ("area", 5, 'variability="parameter"', 'Real start="2"'),
+        ("inflow", 7, 'causality="input"', 'Real start="0"'),
+        ("shut", 8, 'causality="input" variability="discrete"', 'Boolean start="false"'),
+        ("closed", 8, 'causality="output" variability="discrete"', "Boolean"),
+    ]
+    variables = [f'<ScalarVariable name="{n}" valueReference="{r}" {a}><{t}/></ScalarVariable>' for n, r, a, t in rows]
+    side = "<Implementation><CoSimulation_StandAlone><Capabilities/></CoSimulation_StandAlone></Implementation>"
+    with zipfile.ZipFile(path, "w") as pack:
+        pack.writestr(
+            "modelDescription.xml",
+            f"""<fmiModelDescription fmiVersion="1.0" modelName="tank" modelIdentifier="tank" guid="{{1 0 0 0}}"
+numberOfContinuousStates="1" numberOfEventIndicators="0"><ModelVariables>{"".join(variables)}</ModelVariables>
+{side if interface == "cs" else ""}</fmiModelDescription>""",
+        )
+        pack.write(_library(1, ""), "binaries/linux64/tank.so")
+    return str(path)
+
+
+@cache
+def _library(version: int, needs: str) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-"))
+    other = [str(folder / needs)] if needs else []
+    if needs:
+        subprocess.run(["gcc", "-shared", "-o", *other, "-x", "c", "/dev/null"], check=True)
+    library, source = folder / "fmu.so", str(SOURCES / f"fmi{version}.c")
+    command = ["gcc", "-shared", "-fPIC", source, "-o", str(library), "-Wl,--no-as-needed", *other, "-lm"]
+    subprocess.run(command, check=True)
+    for made in other:
+        Path(made).unlink()
+    return library
 
 
 def _fmi2(name: str, rows: list[Row], interfaces: str, saves: bool, any_step: bool, experiment: str, once: bool) -> str:
@@ -123,7 +157,7 @@ def _fmi2(name: str, rows: list[Row], interfaces: str, saves: bool, any_step: bo
              "cs": f'<CoSimulation {flags} canHandleVariableCommunicationStepSize="{_is(any_step)}"/>'}  # fmt: skip
     indicators = 1 if name == "ball" else 0
     return f"""<?xml version="1.0" encoding="UTF-8"?>
-<fmiModelDescription fmiVersion="2.0" modelName="{name}" guid="{{1}}" numberOfEventIndicators="{indicators}">
+<fmiModelDescription fmiVersion="2.0" modelName="{name}" guid="TOKEN" numberOfEventIndicators="{indicators}">
 {"".join(sides[s] for s in ("me", "cs") if s in interfaces)}
 <UnitDefinitions>{"".join(f'<Unit name="{u}"/>' for u in sorted(units))}</UnitDefinitions>
 {f"<DefaultExperiment {experiment}/>" if experiment else ""}
@@ -151,7 +185,7 @@ def _fmi3(name: str, rows: list[Row], interfaces: str, saves: bool, any_step: bo
     sides = {"me": f"<ModelExchange {flags}/>",
              "cs": f'<CoSimulation {flags} canHandleVariableCommunicationStepSize="{_is(any_step)}"/>'}  # fmt: skip
     return f"""<?xml version="1.0" encoding="UTF-8"?>
-<fmiModelDescription fmiVersion="3.0" modelName="{name}" instantiationToken="{{1}}">
+<fmiModelDescription fmiVersion="3.0" modelName="{name}" instantiationToken="TOKEN">
 {"".join(sides[s] for s in ("me", "cs") if s in interfaces)}
 <UnitDefinitions>{"".join(f'<Unit name="{u}"/>' for u in sorted(units))}</UnitDefinitions>
 {f"<DefaultExperiment {experiment}/>" if experiment else ""}

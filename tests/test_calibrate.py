@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gemel import Signal, Twin
+from gemel.core.artifact import Artifact, Shelf
 from gemel.core.calibrated import NAME, REPORT, drawn, identity, posterior
 from gemel.core.clock import Virtual
 from gemel.core.errors import ConfigError, Conflict, InputError, NotFound
@@ -28,6 +30,7 @@ from gemel.estimators.enkf import Enkf
 from gemel.forecasters.naive import Naive
 from gemel.loop.decide import Situation
 from gemel.policies.shooting import Shooting
+from gemel.simulators.residual import Residual
 from gemel.simulators.thermal import Thermal
 from gemel.stores.memory import Memory
 from gemel.testing import check_detector
@@ -102,8 +105,9 @@ def made(folder: Path, values: Floats, before: int = 0, **more: Any) -> Twin:
         "connectors": {"plant": Told(values, clock, before)},
         "store": Memory(),
         "clock": clock,
+        "horizon": "12h",
     }
-    return Twin(name="tx", signals=signals, every="15min", horizon="12h", folder=folder, **given | more)
+    return Twin(name="tx", signals=signals, every="15min", folder=folder, **given | more)
 
 
 def held(folder: Path, days: int = 10, **more: Any) -> Twin:
@@ -112,6 +116,19 @@ def held(folder: Path, days: int = 10, **more: Any) -> Twin:
     twin = made(folder, values, **more).open()
     twin.store.append(twin.connectors["plant"].batch(0, len(values)))
     return twin
+
+
+@cache
+def fitted() -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Files and card of a calibration from four days."""
+    return calibrate(_task(told(4), NOISE, members=40))
+
+
+def shelved(folder: Path, promote: bool = True, **more: Any) -> Artifact:
+    """The same, on the shelf of the twin that is made in `folder`."""
+    shelf = Shelf(folder / "tx.artifacts")
+    one = shelf.add(NAME, fitted()[0], {**fitted()[1], **more})
+    return shelf.promote(NAME, one.version) if promote else one
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +191,8 @@ def test_least_squares_and_noise_from_the_telemetry(tmp_path: Path) -> None:
 
 def test_promoted_while_it_runs_the_past_stays_as_it_was(tmp_path: Path) -> None:
     """Parameters are drawn again, states stay, and a fork of a past instant has the belief of then."""
-    with held(tmp_path, 5) as twin:
-        one = twin.calibrate(members=50, promote=False)
-    values = told(6)[: 5 * DAY + 60]
-    twin = made(tmp_path, values, before=5 * DAY, **decider(mode="observe"))
+    one = shelved(tmp_path, promote=False)
+    twin = made(tmp_path, told(5)[: 4 * DAY + 60], before=4 * DAY, **decider(mode="observe"))
     course: dict[int, Belief] = {}
     pair: list[Belief] = []
 
@@ -211,10 +226,10 @@ def test_promoted_while_it_runs_the_past_stays_as_it_was(tmp_path: Path) -> None
 
 
 def test_a_stopped_twin_takes_it_up_when_it_runs_again(tmp_path: Path) -> None:
-    twin = made(tmp_path, told(6), before=5 * DAY + 48)
+    twin = made(tmp_path, told(4), before=4 * DAY - 12)
     twin.run()
     with twin:
-        one = twin.calibrate(members=50)
+        one = twin.calibrate(members=30)
         belief = twin.desk._thinking().state.belief
         assert belief is not None
         draws = drawn(one, belief.members.shape[1], twin.seed)
@@ -224,10 +239,10 @@ def test_a_stopped_twin_takes_it_up_when_it_runs_again(tmp_path: Path) -> None:
 
 
 def test_one_after_the_other_and_back(tmp_path: Path) -> None:
-    with held(tmp_path, 5) as twin:
+    with held(tmp_path, 4) as twin:
         assert twin.use_calibration() == "", "there is none before"
-        one = twin.calibrate(members=40, promote=True)
-        two = twin.calibrate("3d", members=40, promote=True)
+        one = shelved(tmp_path)
+        two = twin.calibrate("3d", members=30, promote=True)
         assert [c["promoted"] for c in twin.calibrations()] == [False, True]
         assert two.card["against"] == one.version
         assert "in use" in two.card["scores"]["oil"]
@@ -238,8 +253,8 @@ def test_one_after_the_other_and_back(tmp_path: Path) -> None:
 
 
 def test_a_calibration_of_another_simulator_is_refused_by_name(tmp_path: Path) -> None:
-    with held(tmp_path, 4) as twin:
-        one = twin.calibrate(members=30, promote=True)
+    with held(tmp_path, 1) as twin:
+        one = shelved(tmp_path)
         twin.simulator = thermal(oil_rise={"mean": 50.0})
         with pytest.raises(Conflict, match=r"is of another simulator \(thermal-"):
             twin.use_calibration(one.version)
@@ -266,10 +281,8 @@ def test_the_equations_are_a_part_of_a_simulators_name(tmp_path: Path) -> None:
 
 
 def test_an_estimator_without_a_belief_begins_with_what_is_in_use(tmp_path: Path) -> None:
-    values = told(7)
-    with held(tmp_path, 6) as twin:
-        one = twin.calibrate(members=60, promote=True)
-    twin = made(tmp_path, values[6 * DAY : 6 * DAY + 8])
+    one = shelved(tmp_path)
+    twin = made(tmp_path, told(1)[:8])
     twin.run()
     with twin:
         belief = twin.desk._thinking().state.belief
@@ -289,8 +302,7 @@ def test_outside_its_region_it_decides_nothing(tmp_path: Path) -> None:
     """Through real turns, and nobody has put the detector into the twin file."""
     days, warm = 4, 3 * DAY + 12
     values = told(days, warm=warm)
-    with held(tmp_path, 3) as twin:
-        twin.calibrate(members=30, promote=True)
+    shelved(tmp_path)
     rule = Validity(again="")
     for detectors in ((), (rule,)):
         twin = made(tmp_path, values[: warm + 8], before=3 * DAY, **decider(detectors=detectors, store=Memory()))
@@ -314,10 +326,9 @@ def test_outside_its_region_it_decides_nothing(tmp_path: Path) -> None:
 
 def test_drift_calibrates_again(tmp_path: Path) -> None:
     """The plant's air turns warm for good: it is found, calibrated again once, and the journal says so."""
-    with held(tmp_path, 4) as twin:
-        old = twin.calibrate(members=30, promote=True)
-    values = told(6, warm=4 * DAY + 4)
-    rule = Validity(again="30h", last="9d")
+    old = shelved(tmp_path)
+    values = told(5, warm=4 * DAY + 4)
+    rule = Validity(again="2d", last="9d")
     small = Enkf(noise=NOISE, members=8)
     twin = made(tmp_path, values, before=4 * DAY, detectors=(rule,), store=Memory(), estimator=small)
     twin.run()
@@ -332,6 +343,22 @@ def test_drift_calibrates_again(tmp_path: Path) -> None:
             assert used[0]["card"]["region"]["ambient"][1] > 45
             assert not [f for f in twin.findings() if f.name == OUTSIDE]
         assert used, [e.text for e in events]
+
+
+def test_a_learned_correction_goes_with_its_calibration(tmp_path: Path) -> None:
+    simulator = Residual(thermal(), horizon="6h", windows=20)
+    with held(tmp_path, 4, simulator=simulator, horizon="6h") as twin:
+        blank = simulator.dump()
+        one = twin.calibrate(members=30, promote=True)
+        assert "physics alone" in one.card["scores"]["oil"]
+        learned = simulator.dump()
+        assert learned == one.files["residual.bin"].read_bytes() != blank, "the live one has taken it up"
+        assert twin.use_calibration() == ""
+        assert simulator.dump() == blank
+        twin.use_calibration(one.version)
+    again = Residual(thermal(), horizon="6h", windows=20)
+    made(tmp_path, told(1), simulator=again, horizon="6h").stages()
+    assert again.dump() == learned, "and one that starts does"
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------
@@ -352,12 +379,12 @@ def test_what_cannot_be_calibrated_is_refused(tmp_path: Path) -> None:
             twin.calibrate()
 
 
-def _task(values: Floats, noise: dict[str, float], names: tuple[str, ...] = NAMES) -> Task:
-    signals = Signals([Signal(n, role="controlled" if n == "fan" else "measured") for n in names])
+def _task(values: Floats, noise: dict[str, float], members: int = 20) -> Task:
+    signals = Signals([Signal(n, role="controlled" if n == "fan" else "measured") for n in NAMES])
     setting = Setting("tx", "", signals, Virtual(), EVERY, 12 * 4 * EVERY, 0, Path(), thermal())
     time = START + EVERY * np.arange(1, len(values) + 1)
     quality = np.where(np.isfinite(values), 0, 2).astype(np.uint8)
-    return Task(setting, Frame(time, values, quality, names), noise, members=20)
+    return Task(setting, Frame(time, values, quality, NAMES), noise, members=members)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:

@@ -47,9 +47,10 @@ class Log:
 def twin_of(frame: Frame, simulator: Any = None, **parts: Any) -> Twin:
     signals = [Signal(n, address=f"log:{n}") for n in NAMES]
     simulator = simulator or Candidates({"two": Building(2), "window": Building(2, window=True)})
+    parts.setdefault("store", Memory())
     parts.setdefault("estimator", Compete(Enkf({"T_room": 0.1}, members=32)))
     return Twin(
-        name="room", signals=signals, every="1h", horizon="24h", connectors={"log": Log(frame)}, store=Memory(),
+        name="room", signals=signals, every="1h", horizon="24h", connectors={"log": Log(frame)},
         simulator=simulator, clock=Data(), **parts,
     )  # fmt: skip
 
@@ -88,6 +89,16 @@ def test_a_fork_of_the_past_has_the_champion_and_the_belief_of_then(twin: Twin, 
         then = other.fork(members=None).origin.belief
     assert champion(twin, past) == "window"
     np.testing.assert_allclose(past.members, then.members, rtol=1e-9)
+
+
+def test_a_twin_that_was_stopped_goes_on_as_if_it_had_not_been(twin: Twin, course: Frame) -> None:
+    held = Memory()
+    for rows in (6 * 24 + 20, len(course)):  # the first ends in the middle of a stretch, before the change
+        with twin_of(course.rows(0, rows), store=held, detectors=[Champion()]) as other:
+            other.run()
+            found = other.fork(members=None).origin.belief, other.findings(all=True)
+    np.testing.assert_array_equal(found[0].members, twin.fork(members=None).origin.belief.members)
+    assert found[1] == twin.findings(all=True)
 
 
 def test_what_if_and_fork_run_the_champion_alone(twin: Twin) -> None:

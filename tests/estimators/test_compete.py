@@ -52,17 +52,17 @@ def test_contracts() -> None:
 
 def test_two_nodes_are_chosen_of_one_two_and_three_and_stay() -> None:
     simulator = pair(one=Building(1), two=Building(2), three=Building(3))
-    found = champions(simulator, course(compete(simulator), telemetry(15, 1)))
+    found = champions(simulator, course(compete(simulator), telemetry(8, 1)))
     assert [name for _, name in found] == ["one", "two"]
     assert found[1][0] <= 2.0
 
 
 def test_a_change_of_the_plant_is_followed_within_two_days_and_back_again() -> None:
-    simulator, frame = windowed(), telemetry(30, 1, lambda day: 0.03 * (10 <= day < 20))
+    simulator, frame = windowed(), telemetry(21, 1, lambda day: 0.03 * (6 <= day < 13))
     beliefs = course(compete(simulator), frame)
     (_, first), (opened, second), (_, third) = champions(simulator, beliefs)
     assert (first, second, third) == ("two", "window", "two")
-    assert 10.0 < opened <= 12.0
+    assert 6.0 < opened <= 8.0
     scores: dict[str, list[float]] = {"two": [], "window": [], "champion": []}
     for k, belief in enumerate(beliefs[:-1], start=1):  # what each foretells of the next six hours
         rows = frame.rows(6 * k, 6 * k + 6)
@@ -107,7 +107,7 @@ def test_a_restart_and_other_batches_give_the_same() -> None:
 
 
 def test_a_copy_that_is_asked_about_the_past_has_the_champion_of_then() -> None:
-    simulator, frame = windowed(), telemetry(14, 1, lambda day: 0.03 * (day >= 10))
+    simulator, frame = windowed(), telemetry(12, 1, lambda day: 0.03 * (day >= 9))
     part = compete(simulator)
     beliefs = course(part, frame)
     assert champions(simulator, beliefs[-1:])[0][1] == "window"
@@ -134,7 +134,7 @@ class Fragile(Building):
 
 
 def test_a_champion_that_cannot_be_run_is_replaced_at_once_and_may_come_back() -> None:
-    frame = telemetry(16, 1)
+    frame = telemetry(5, 1)
     fragile = Fragile(2)
     fragile.broken = (int(frame.time[0]) + 2 * DAY, int(frame.time[0]) + 3 * DAY)
     simulator = pair(two=fragile, one=Building(1))
@@ -152,7 +152,7 @@ def test_a_champion_that_cannot_be_run_is_replaced_at_once_and_may_come_back() -
 
 
 def test_a_champion_without_its_input_gives_way_and_keeps_what_it_learned() -> None:
-    frame = telemetry(12, 1, lambda day: 0.03)
+    frame = telemetry(10, 1, lambda day: 0.03)
     values = frame.values.copy()
     values[6 * 24 : 7 * 24, frame.signals.index("wind")] = np.nan  # the wind is not heard for a day
     simulator = pair(window=Building(2, window=True), two=Building(2))
@@ -166,7 +166,7 @@ def test_a_champion_without_its_input_gives_way_and_keeps_what_it_learned() -> N
 
 
 def test_slow_measurements_count_too() -> None:
-    simulator, frame = windowed(), telemetry(20, 1, lambda day: 0.03 * (day >= 10))
+    simulator, frame = windowed(), telemetry(11, 1, lambda day: 0.03 * (day >= 6))
     values = frame.values.copy()
     slow = np.arange(len(values)) % 2 == 0  # every other hour
     values[slow, frame.signals.index("T_room")] = np.nan

@@ -145,7 +145,7 @@ def test_a_book_that_cannot_be_kept_names_the_conflict_and_is_planned_all_the_sa
     late = [ORDERS[0] | {"deadline": "2026-11-23T07:00"}, *ORDERS[1:]]
     kept(tmp_path, late)
     decision = scheduler(tmp_path).decide(at())
-    assert "order '17' cannot be done by Mon 23 Nov 07:00: its work ends at" in decision.refused[0]
+    assert "order '17' cannot be done by Mon 23 Nov 07:00: its work alone" in decision.refused[0]
     assert decision.plan["saw_next"][0] == 17.0
     assert len(decision.commands) == 2
 

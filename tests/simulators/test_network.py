@@ -404,6 +404,7 @@ def test_a_twin_file_names_it_and_is_written_again() -> None:
         ("noise = 0.1", "noise = -0.1", "room.noise must be a number, 0 or more"),
         ("noise = 0.1", "nois = 0.1", "node 'room' has no key 'nois', did you mean 'noise'?"),
         ("noise = 0.1", "height = 2", "'height' does not go with capacity"),
+        ('capacity = { mean = "3 MJ/K", sd = "1 MJ/K" }, ', "", "node 'room' has start, but no capacity and no area"),
         ("[simulator.links]", "attic = { capacity = 1e6 }\n[simulator.links]", "node 'attic' stands alone"),
         (
             "[simulator.links]",

@@ -253,6 +253,18 @@ def test_wrong_keys_are_named(keys: dict[str, Any], said: str) -> None:
     assert said in str(error.value)
 
 
+def test_dense_telemetry_is_thinned() -> None:
+    frame = plant().rows(0, 8 * 96)
+    fine = Frame(
+        frame.time[0] + np.arange(len(frame) * 5) * QUARTER // 5,
+        np.repeat(frame.values, 5, axis=0),
+        np.repeat(frame.quality, 5, axis=0),
+        frame.signals,
+    )
+    residual = Residual(thermal(), horizon="60h", windows=20)
+    assert residual.learn(fine, believed(residual, 0, 8))["oil.physics"] > 0
+
+
 def test_too_little_telemetry_is_refused() -> None:
     residual, frame = Residual(thermal()), plant()
     belief = believed(residual, 0)

@@ -28,6 +28,10 @@ class Setting:
     shelf: Shelf | None = None  # what was fitted to the twin
     history: Callable[..., Frame] | None = None  # `Store.window(signals, start, end, every)`, for parts that look back
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Setting:
+        """Itself: a copy of a part works in the same twin."""
+        return self
+
 
 @runtime_checkable
 class Bound(Protocol):

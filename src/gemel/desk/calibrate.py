@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from gemel.core.artifact import Artifact
-from gemel.core.calibrated import POSTERIOR, REPORT, RESIDUAL, drawn
+from gemel.core.calibrated import POSTERIOR, REPORT, RESIDUAL, drawn, posterior
 from gemel.core.codec import encode
 from gemel.core.errors import Conflict, InputError, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
-from gemel.desk.calibration_card import Task, carded
+from gemel.desk.calibration_card import Task, carded, due
 from gemel.desk.calibration_page import page
 from gemel.desk.hindcast import (
     DAY,
@@ -112,7 +112,7 @@ def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[st
         done[0] += 1
 
     step("looking at the uncalibrated simulator")
-    plain = getattr(simulator, "inner", simulator)
+    plain = simulator.inner if hasattr(simulator, "learn") else simulator
     prior = _prior(plain, task, test)
     train = test.frame.rows(0, test.first)
     shares, noise = taught(_residuals(test, prior, test.first), test.noise)
@@ -135,7 +135,12 @@ def calibrate(task: Task, progress: Progress = lambda *_: None) -> tuple[dict[st
     if task.used:
         candidates["in use"] = _used(task)
     scores, z = _scored(test, candidates, task.setting.seed, lambda: step("held-back time"))
-    card = carded(task, test, prior, found, scores, z["calibrated"], {"shares": shares, "noise": noise})
+    kept = "calibrated"
+    if task.used and due(task, scores):
+        kept, found = "in use", posterior(task.used)
+        files = {n: path.read_bytes() for n, path in task.used.files.items()}
+        fit = Candidate(plain, prior.names, wholes(prior.names, found))
+    card = carded(task, test, prior, found, scores, z[kept], {"shares": shares, "noise": noise}, kept == "in use")
     files[REPORT] = page(card, *_seen(task, test, fit, prior)).encode()
     progress(total, total, "done")
     return files, card

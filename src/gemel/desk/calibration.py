@@ -86,6 +86,8 @@ class Calibrations:
         """The belief takes the parameters of what is in use; nothing is written of a twin that has none yet."""
         loop, twin = self._desk._thinking(), self._desk.twin
         used = ready(twin.simulator, twin.artifacts)
+        if hasattr(twin.simulator, "learn") and not (used and RESIDUAL in used.files):
+            twin.simulator.load(type(twin.simulator)(**twin.simulator.spec).dump())  # nothing was learned
         belief, now = loop.state.belief, max(self._desk.now(), loop.state.now)
         text = f"calibration {used.version}: {why}" if used else f"no calibration is in use: {why}"
         values: list[Any] = [Event(now, NAME, used.version if used else "", text, now)]

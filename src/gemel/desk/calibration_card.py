@@ -17,9 +17,8 @@ from gemel.core.values import Belief, Floats, Frame
 from gemel.desk.hindcast import DAY, Candidate, Test, judged, ratio, wholes
 from gemel.estimators.diagnostics import identifiability
 
-BETTER, NO_WORSE = 0.99, 1.01
-"""A calibration takes the place of one whose CRPS it brings to this part; of one that is expired, or does not reach to
-where the plant is now, when it is no worse."""
+BETTER = 0.99
+"""A calibration takes the place of one whose CRPS it brings to this part."""
 MARGIN, OUTER = 0.2, 0.001
 """The region is what lay between these outer quantiles, and this part of that more on either side."""
 
@@ -40,8 +39,9 @@ class Task:
 
 def carded(
     task: Task, test: Test, prior: Candidate, found: Belief, scores: dict[str, Any], z: Mapping[str, Floats],
-    taught: Mapping[str, Mapping[str, float]],
+    taught: Mapping[str, Mapping[str, float]], renewed: bool,
 ) -> dict[str, Any]:  # fmt: skip
+    """All that is known of a calibration; `renewed`: it is the one in use, for where the plant is now."""
     frame, simulator = task.frame, task.setting.simulator
     told = hashlib.sha256(frame.time.tobytes() + frame.values.tobytes())
     code = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
@@ -49,8 +49,7 @@ def carded(
     ratios = {who: ratio(scores, "calibrated", who) for who in sorted(everybody)}
     against = "in use" if task.used else "uncalibrated"
     area, end = region(task), int(frame.time[-1])
-    due = stale(task.used.card, area, end) if task.used else ""
-    passed = ratios[against] < (NO_WORSE if due else BETTER)
+    passed = renewed or ratios[against] < BETTER
     return {
         "kind": "calibration",
         "twin": task.setting.twin,
@@ -78,16 +77,26 @@ def carded(
         "innovations": judged(z),
         "against": task.used.version if task.used else "uncalibrated",
         "passed": passed,
-        "verdict": _verdict(ratios, against, task, passed, due, len(test.starts)),
+        "renews": task.used.version if task.used and renewed else "",
+        "verdict": _verdict(ratios[against], task, passed, renewed, len(test.starts)),
     }
 
 
-def _verdict(ratios: Mapping[str, float], against: str, task: Task, passed: bool, due: str, starts: int) -> str:
-    change = 1.0 - ratios[against]
+def due(task: Task, scores: Mapping[str, Any]) -> bool:
+    """Whether the calibration in use goes on in the place of a new one: it is expired, or does not reach to where the
+    plant is now, and yet foresees the held-back time better than the new one and than no calibration."""
+    if not task.used or not stale(task.used.card, region(task), int(task.frame.time[-1])):
+        return False
+    return ratio(scores, "calibrated", "in use") >= BETTER and ratio(scores, "in use", "uncalibrated") < 1
+
+
+def _verdict(against: float, task: Task, passed: bool, renewed: bool, starts: int) -> str:
+    change, where = 1.0 - against, f"from {starts} held-back starts"
     other = f"calibration {task.used.version}" if task.used else "the uncalibrated simulator"
     than = f"{abs(change):.0%} {'better' if change >= 0 else 'worse'} than {other}"
-    ask = f"no worse is asked, as that one is {due}" if due else f"{1 - BETTER:.0%} better is asked"
-    return f"{'kept' if passed else 'refused'}: its CRPS from {starts} held-back starts is {than}; {ask}"
+    if renewed:
+        return f"renewed: {other} goes on for where the plant is now; the CRPS of a new one {where} is {than}"
+    return f"{'kept' if passed else 'refused'}: its CRPS {where} is {than}; {1 - BETTER:.0%} better is asked"
 
 
 def region(task: Task) -> dict[str, list[float]]:

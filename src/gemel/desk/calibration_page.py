@@ -67,8 +67,8 @@ def page(
 
 
 def _head(card: Mapping[str, Any]) -> Iterator[str]:
-    mark, text = ("good", "Kept") if card["passed"] else ("bad", "Not kept")
-    yield f'<p class="verdict"><b class="{mark}">{text}.</b> {escape(card["verdict"].partition(": ")[2])}.</p>'
+    mark, (word, _, text) = "good" if card["passed"] else "bad", card["verdict"].partition(": ")
+    yield f'<p class="verdict"><b class="{mark}">{escape(word.capitalize())}:</b> {escape(text)}.</p>'
     told = {
         "simulator": card["simulator"],
         "from": stamp(card["start"]),
@@ -191,7 +191,7 @@ def _residuals(one: Mapping[str, Any]) -> str:
     held = x[min(one["first"], len(x) - 1)]
     body = [
         f'<rect class="held" x="{held:.1f}" y="8" width="{x[-1] - held:.1f}" height="{tall}"/>',
-        *_axes(-reach, reach, y, one["unit"], 3),
+        *_axes(-reach, reach, y, one["unit"], 4),
         f'<path class="mean" d="{_path(x[keep], y(r[keep]))}"/>',
     ]
     return _svg(WIDTH, tall + 14, body, f"residuals of {one['name']} over time")

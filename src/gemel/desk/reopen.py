@@ -83,12 +83,14 @@ class Again:
         self._tried = max((e.time for e in events if e.kind == NAME), default=0)
 
     def due(self) -> Sequence[Finding]:
-        """The findings for which it is to be calibrated now, none too soon after the last time."""
+        """The findings for which it is to be calibrated now: none too soon after the last time, and when they have
+        been open for a quarter of that, so that there is something to learn from."""
         state = self._loop.state
         if self._seen == state.turns:
             return ()
         self._seen = state.turns
-        found = [f for f in state.findings if f.by == "validity" and f.open]
+        since = state.now - self._rule.again // 4
+        found = [f for f in state.findings if f.by == "validity" and f.open and f.start <= since]
         if not found or (self._tried and state.now - self._tried < self._rule.again):
             return ()
         self._tried = state.now

@@ -1,9 +1,9 @@
 """A simulator seen through a filter that leaves of each output what its last value does not foretell.
 
-What a simulator misses now it mostly misses in the next row too. Taken at their word, a thousand residuals that are alike
-make a fit sure of what it cannot know; taken for a few, they waste what quick changes tell. So both sides,
-what was measured and what is simulated, lose `share` times the value before (Cochrane and Orcutt 1949, J. Am. Stat.
-Assoc. 44): what is left of the residuals is nearly white, and counts in full.
+What a simulator misses now it mostly misses in the next row too. Taken at their word, a thousand residuals that are
+alike make a fit sure of what it cannot know; taken for a few, they waste what quick changes tell. So both sides, what
+was measured and what is simulated, lose `share` times the value before (Cochrane and Orcutt 1949, J. Am. Stat. Assoc.
+44): what is left of the residuals is nearly white, and counts in full.
 """
 
 from __future__ import annotations

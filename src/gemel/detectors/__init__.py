@@ -4,6 +4,7 @@ PARTS: dict[str, str] = {
     "champion": "gemel.detectors.champion:Champion",
     "committee": "gemel.detectors.committee:Committee",
     "drift": "gemel.detectors.drift:Drift",
+    "health": "gemel.detectors.health:Health",
     "matrix": "gemel.detectors.matrix:Matrix",
     "residual": "gemel.detectors.residual:Residual",
     "spectrum": "gemel.detectors.spectrum:Spectrum",

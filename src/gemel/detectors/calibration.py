@@ -18,6 +18,7 @@ from gemel.core.values import Floats
 
 WEEK = 7 * 86_400 * 10**9
 TAIL = 0.1  # share of the scores that shape the tail
+WHOLE = 0.95  # a rank of 1 would outweigh, in a sum of Cauchy variables, any other's small p-value
 LEAST = 20  # scores without which nothing can be said
 
 
@@ -70,7 +71,7 @@ class Calibration:
 
 def cauchy(p: Floats) -> Floats:
     """One p-value a row from those of several dependent tests, [m, n] -> [n] (Cauchy combination)."""
-    p = np.clip(p, 1e-300, 1 - 1e-12)
+    p = np.clip(p, 1e-300, WHOLE)
     small = 1.0 / (p * math.pi)  # tan((1/2 - p) pi), which cannot be had from a p below 1e-16
     mean = np.where(p < 1e-9, small, np.tan((0.5 - p) * math.pi)).mean(axis=0)
     plain = 0.5 - np.arctan(mean) / math.pi

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.values import Floats
-from gemel.detectors.level import standard
+from gemel.core.values import Bools, Floats
+from gemel.detectors.level import fit_level, wandering
+from gemel.detectors.scale import standard, stretches
 
 
 class Components:
-    """Scores rows by T2 and Q, k = 2; signals share in it by their contributions.
+    """Scores rows by T2 and Q, k = 2; signals share in it by their contributions. Of a signal that wanders without a
+    fixed place, what counts is how far it has come since the window before.
 
     - `window`: rows that are looked at together, 1 for each row by itself.
     - `share`: of the variance that the kept components must explain.
@@ -35,13 +37,19 @@ class Components:
         self.rows = 0  # it was fitted on
         self._centre: Floats = np.empty(0)
         self._scale: Floats = np.empty(0)
+        self._wander: Bools = np.empty(0, bool)  # [c]
+        self._before: Floats = np.empty((0, 0))  # [w, c] rows that the next ones are compared with
         self._recent: Floats = np.empty((0, 0))
 
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]."""
         self._centre, self._scale = standard(values)
-        self._recent = np.empty((0, values.shape[1]))
-        x = self._windows(values)[self.window - 1 :]
+        self._recent = self._before = np.empty((0, values.shape[1]))
+        z = (values - self._centre) / self._scale
+        self._wander = wandering(*fit_level(z), len(z))
+        spread = standard(z[self.window :] - z[: -self.window])[1]
+        self._scale = np.where(self._wander, self._scale * spread, self._scale)
+        x = self._windows(values)[2 * self.window - 1 :]
         self.rows = len(x)
         _, singular, axes = np.linalg.svd(x / math.sqrt(max(len(x) - 1, 1)), full_matrices=False)
         self.variances = singular**2
@@ -87,13 +95,11 @@ class Components:
     def _windows(self, values: Floats) -> Floats:
         """Every row with those before it, standardised, [t, d]; what is missing counts as usual."""
         z = np.nan_to_num((values - self._centre) / self._scale, nan=0.0, posinf=0.0, neginf=0.0)
-        if self.window == 1:
-            return z
-        head = np.repeat(z[:1], self.window - 1, axis=0) if not len(self._recent) else self._recent
-        rows = np.vstack([head, z])
-        self._recent = rows[len(rows) - self.window + 1 :]
-        view = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)  # [t, c, w]
-        return np.ascontiguousarray(view.transpose(0, 2, 1)).reshape(len(z), -1)
+        rows = np.vstack([self._before if len(self._before) else np.repeat(z[:1], self.window, axis=0), z])
+        self._before = rows[len(rows) - self.window :]
+        z = np.where(self._wander, z - rows[: len(z)], z)
+        view, self._recent = stretches(self._recent, z, self.window)
+        return np.ascontiguousarray(view).reshape(len(z), -1)
 
 
 def _f_quantile(p: float, a: int, b: int) -> float:

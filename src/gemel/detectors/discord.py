@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Floats
-from gemel.detectors.level import standard
+from gemel.detectors.scale import standard, stretches
 
 
 class Discord:
@@ -60,12 +60,7 @@ class Discord:
     def _windows(self, values: Floats) -> Floats:
         """The window that ends at each row, [t, d]; what is missing counts as usual."""
         z = np.nan_to_num((values - self._centre) / self._scale, nan=0.0, posinf=0.0, neginf=0.0)
-        if not len(z):
-            return np.empty((0, self.window * z.shape[1]))
-        head = self._recent if len(self._recent) else np.repeat(z[:1], self.window - 1, axis=0)
-        rows = np.vstack([head, z])
-        self._recent = rows[len(rows) - self.window + 1 :]
-        view = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0).transpose(0, 2, 1)  # [t, w, c]
+        view, self._recent = stretches(self._recent, z, self.window)
         if self.shape:
             view = view - view.mean(axis=1, keepdims=True)
-        return np.ascontiguousarray(view).reshape(len(z), -1)
+        return np.ascontiguousarray(view).reshape(len(z), self.window * values.shape[1])

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
+from gemel.detectors.scale import standard
 
 RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
 MOST = 5000  # rows used for the fit
+WANDERS = 10.0  # a level that moves by so many r over the rows it was fitted on has no fixed place
 FROZEN = 15.0  # a squared deviation above this teaches nothing about the level
 
 
@@ -49,6 +51,11 @@ def fit_level(values: Floats) -> tuple[Floats, Floats]:
     return RATIOS[best] * r, r
 
 
+def wandering(q: Floats, r: Floats, rows: int) -> Bools:
+    """Which signals have no fixed place, [c]: over so many rows their level moves by more than their readings scatter."""
+    return np.asarray(q * rows > WANDERS * r)
+
+
 class Level:
     """Scores rows by how far each signal has left its wandering level, in squared standard deviations.
 
@@ -74,12 +81,12 @@ class Level:
         self._m, self._P = np.zeros(z.shape[1]), np.zeros(z.shape[1])
         self._recent = np.empty((0, z.shape[1]))
         self._frozen = np.zeros(z.shape[1], bool)
+        self.q, self.r = fit_level(z)
+        self.r = np.maximum(self.r, 1e-6)
+        self._P = self.r + 1.0
         if self.fixed:
-            self.q, self.r = np.zeros(z.shape[1]), np.ones(z.shape[1])
-        else:
-            self.q, self.r = fit_level(z)
-            self.r = np.maximum(self.r, 1e-6)
-            self._P = self.r + 1.0
+            self._centre = np.where(wandering(self.q, self.r, len(z)), np.nan, self._centre)
+            self.q, self.r, self._P = 0.0 * self.q, 0.0 * self.r + 1.0, 0.0 * self.q
         self.score(values)
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
@@ -115,15 +122,3 @@ class Level:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
         vars(self).update(state)
-
-
-def standard(values: Floats) -> tuple[Floats, Floats]:
-    """Centre and scale of every column, [c]; a constant one is scaled by what its size suggests, an empty one has none
-    (NaN): what comes later is no evidence."""
-    there = np.isfinite(values)
-    count = np.maximum(there.sum(axis=0), 1)
-    centre = np.where(there, values, 0.0).sum(axis=0) / count
-    scale = np.sqrt((np.where(there, values - centre, 0.0) ** 2).sum(axis=0) / count)
-    floor = np.maximum(np.abs(centre) * 1e-9, 1e-12)
-    centre = np.where(there.any(axis=0), centre, np.nan)
-    return centre, np.where(scale > floor, scale, np.where(np.abs(centre) > 0, np.abs(centre) * 0.01, 1.0))

@@ -36,7 +36,8 @@ class Validity:
     `calibration drifts`: over a `window`, the innovations of a signal have been off to one side, or larger than
     predicted, by more than chance and more than when it was calibrated. All three make a running twin calibrate again.
 
-    - `again`: the time from one calibration to the next that a finding may begin, "" for never by itself.
+    - `again`: the time from one calibration to the next that a finding may begin, "" for never by itself. A finding
+      does so when it has been open for a quarter of that.
     - `last`: how much of the past the new one learns from. `valid`: for how long it is good.
     - `window`: of the innovations. `bias`: their mean, in the standard deviations they should have, and `ratio`: the
       predicted spread over the real one, beyond which they count as drifting.

@@ -9,6 +9,7 @@ Mechanical Systems and Signal Processing 25.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ def features(windows: Floats, bands: int = 8) -> Floats:
     of equal width from zero to half the sampling rate, of the root mean square, of the kurtosis (3 for noise), of the
     crest factor, and of the envelope's highest spectral line over its mean one."""
     x = windows - windows.mean(axis=1, keepdims=True)
-    n, w, c = x.shape
-    spectrum = np.fft.rfft(x * np.hanning(w)[None, :, None], axis=1)[:, 1:]
+    w = x.shape[1]
+    spectrum = np.fft.rfft(x * np.hanning(w)[None, :, None], axis=1)[:, 1:]  # no constant part
     power = np.abs(spectrum) ** 2 / w  # [n, w/2, c]
     edges = np.linspace(0, power.shape[1], bands + 1).astype(int)
-    energy = np.stack([power[:, a:b].sum(axis=1) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=2)
+    energy = np.stack([power[:, a:b].sum(axis=1) for a, b in pairwise(edges)], axis=2)
     square = (x**2).mean(axis=1)
     kurtosis = (x**4).mean(axis=1) / np.maximum(square**2, FLOOR**2)
     crest = np.abs(x).max(axis=1) / np.sqrt(np.maximum(square, FLOOR))
@@ -35,7 +36,8 @@ def features(windows: Floats, bands: int = 8) -> Floats:
     lines = np.abs(np.fft.rfft(envelope - envelope.mean(axis=1, keepdims=True), axis=1))[:, 1:]
     line = lines.max(axis=1) / np.maximum(lines.mean(axis=1), FLOOR)
     rest = np.stack([np.sqrt(square), kurtosis, crest, line], axis=2)
-    return np.log(np.maximum(np.concatenate([energy, rest], axis=2).reshape(n, c, -1), FLOOR))
+    found: Floats = np.log(np.maximum(np.concatenate([energy, rest], axis=2), FLOOR))
+    return found
 
 
 def names(bands: int = 8) -> tuple[str, ...]:

@@ -1,17 +1,18 @@
 """A pre-trained network that proposes states and parameters from a window of telemetry, in milliseconds.
 
-It was trained on simulated runs of one simulator, drawn from its priors (neural posterior estimation: Papamakarios and
-Murray 2016, NeurIPS 29), so it answers for that simulator only, and roughly. `esmda(..., start=)` makes its proposal
-exact, or does without it.
+It looks at a few runs of the simulator under the window's inputs: its prior's centre, and a step to either side in each
+direction. What these say to first and second order about the posterior is what it is told, whatever the length, the
+rhythm and the gaps of the window; it was trained on simulated runs, drawn from the prior, to tell from that where the
+posterior really is (neural posterior estimation: Papamakarios and Murray 2016, NeurIPS 29). So it answers for one
+simulator, and roughly. `esmda(..., start=)` makes its proposal exact, or does without it.
 
-Legend: T bins of a window, c numbers told of each, r directions and w coordinates as in
-`posterior`, b windows, t rows, u inputs, y outputs.
+Legend: d what was measured less what the centre gives, over its noise [b, p]; w coordinates as in `posterior` [r, m];
+b windows, f numbers told of each, p measurements, r directions, m members.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,107 +22,97 @@ from gemel.core.artifact import Artifact, read
 from gemel.core.errors import PartError
 from gemel.core.values import Belief, Float32s, Floats, Frame
 from gemel.estimators.history import History
-from gemel.estimators.posterior import DRAWS, Coordinates
+from gemel.estimators.importance import Normal
+from gemel.estimators.posterior import DRAWS, Coordinates, Posterior
 from gemel.estimators.scale import Scale
 from gemel.loop.simulate import Assignable
 
 SHIPPED = Path(__file__).parent / "weights"
 """Where the networks that come with Gemel lie."""
-_EDGES = np.concatenate([np.linspace(0.0, 1.0 / 16, 5)[:-1], np.linspace(1.0 / 16, 1.0, 25)])
-"""Of the bins, as parts of the window: narrow at first, where the first states show."""
-BINS = len(_EDGES) - 1
+STEP = 0.7
+"""How far from the centre the simulator is run to either side, in standard deviations of the prior."""
+_FAR = 4.0
+"""No number that the network is told is larger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """How a window becomes numbers: which of the simulator's outputs are told (by place), centre and size of inputs [u]
-    and outputs [y], and what noise [y] and how many hours are usual."""
+def around(directions: int) -> Floats:
+    """Where the simulator is run, [r, 1 + 2 r]: at the centre, then up and down each direction."""
+    step = STEP * np.eye(directions)
+    return np.concatenate([np.zeros((directions, 1)), step, -step], axis=1)
 
-    outputs: Sequence[int]
-    input_centre: Sequence[float]
-    input_size: Sequence[float]
-    output_centre: Sequence[float]
-    output_size: Sequence[float]
-    noise: Sequence[float]
-    hours: float
 
-    @property
-    def channels(self) -> int:
-        """c: how many numbers a bin."""
-        return len(self.input_size) + 3 * len(self.outputs) + 1
+def told(value: Floats, runs: Floats, sd: Floats) -> Float32s:
+    """What the network is told of windows [b, f], from values [b, p] (NaN where there is none), what the runs of
+    `around` would have measured [b, p, 1 + 2 r], and the noise [b, p].
 
-    def tell(self, part: Floats, inputs: Floats, outputs: Floats, noise: Floats, hours: float) -> Float32s:
-        """[b, c, T] of windows with rows at `part` [t] of their length (0 to 1), inputs [t, u, b], outputs [t, y, b]
-        with NaN where nothing usable was measured, noise [y, b]: means in bins, how full they are, noise, length."""
-        bins = np.clip(np.searchsorted(_EDGES, part, side="right") - 1, 0, BINS - 1)
-        into = (bins == np.arange(BINS)[:, None]).astype(np.float64)  # [T, t]
-        many = np.maximum(into.sum(axis=1), 1.0)[:, None, None]
+    It is the posterior to first order (its centre, and a root of its covariance), how curvature in each direction moves
+    that, the centre to second order, and how much of the measurements is left unexplained.
+    """
+    r = runs.shape[2] // 2
+    seen = np.isfinite(value)
+    scaled = np.where(seen[:, :, None], runs / sd[:, :, None], 0.0)
+    centre, up, down = scaled[:, :, :1], scaled[:, :, 1 : 1 + r], scaled[:, :, 1 + r :]
+    d = np.where(seen, value / sd, 0.0)[:, :, None] - centre
+    slopes, bends = (up - down) / (2 * STEP), (up + down - 2 * centre) / STEP**2
+    turned = slopes.transpose(0, 2, 1)
+    covariance = np.linalg.inv(np.eye(r) + turned @ slopes)
+    first = covariance @ (turned @ d)  # [b, r, 1]
+    bent = covariance @ (turned @ bends)  # [b, r, r]
+    near = np.clip(first, -_FAR, _FAR)
+    second = first - 0.5 * bent @ near**2
+    root = np.linalg.cholesky(covariance)
+    size = np.sqrt(np.einsum("bij,bij->bi", root, root))
+    rows, columns = np.tril_indices(r, -1)
+    left = np.mean((d - slopes @ first) ** 2, axis=(1, 2))
+    parts = [
+        near[:, :, 0],
+        np.clip(second[:, :, 0], -_FAR, _FAR),
+        np.log(size),
+        (root / size[:, :, None])[:, rows, columns],
+        np.clip(bent, -_FAR, _FAR).reshape(len(value), -1),
+        0.1 * np.log(left + 1e-3)[:, None],
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
-        def binned(x: Floats) -> Floats:
-            return (into @ x.reshape(len(x), -1)).reshape(BINS, *x.shape[1:])
 
-        centre, size = (np.array(v)[:, None] for v in (self.input_centre, self.input_size))
-        driven = binned(np.nan_to_num((inputs - centre) / size)) / many
-        centre, size = (np.array(v)[:, None] for v in (self.output_centre, self.output_size))
-        seen = np.isfinite(outputs)
-        full = binned(seen.astype(np.float64))
-        measured = binned(np.where(seen, (outputs - centre) / size, 0.0)) / np.maximum(full, 1.0)
-        b = outputs.shape[2]
-        told = [driven, measured, full / many]
-        usual = np.array(self.noise)[:, None]
-        whole = np.concatenate([np.log(noise / usual), np.full((1, b), np.log(hours / self.hours))])
-        told.append(np.broadcast_to(whole, (BINS, *whole.shape)))
-        return np.concatenate(told, axis=1).transpose(2, 1, 0).astype(np.float32)
+def telling(directions: int) -> int:
+    """f: how many numbers that is."""
+    r = directions
+    return 3 * r + r * (r - 1) // 2 + r * r + 1
 
 
 class Amortised:
-    """The network in the folder `network`, for a simulator; the one shipped if empty.
+    """The network `name` in the folder `network`, for a simulator; the shipped one that suits it if empty.
 
     Raises `PartError` when it was trained for another simulator: other inputs, outputs, states or priors.
     """
 
     def __init__(self, simulator: Assignable, network: str | Path = "", name: str = "amortised") -> None:
         artifact = read(network, name) if network else _shipped(simulator)
-        card = artifact.card
-        problem = _unlike(simulator, card)
-        if problem:
-            raise PartError(
-                f"the network {name} in {network} {problem}", "train one for this twin: gemel lab amortise TWIN.toml"
-            )
-        self.card = card
-        self.telling = Telling(**card["telling"])
+        self.card = artifact.card
+        if problem := _unlike(simulator, self.card):
+            raise PartError(f"the network in {network} {problem}", "train one for it: gemel lab amortise TWIN.toml")
+        self.coordinates = coordinates(simulator)
         self._simulator = simulator
-        self._scale, self.coordinates = (
-            Scale(simulator.states, getattr(simulator, "bounds", {})),
-            coordinates(simulator),
-        )
         self._session = _session(next(iter(artifact.files.values())))
 
     def propose(self, frame: Frame, noise: Mapping[str, float], members: int = 100, seed: int = 0) -> Belief:
         """States and parameters at the start of the frame, before any of its rows: a guess from all of them."""
         history = History(self._simulator, frame, noise, seed)
-        w = self.draws(history, members, np.random.default_rng((seed, 3)))
-        states = self._scale.back(self.coordinates.back(w))
+        near = self.normal(history)
+        w = near.mean + near.low @ np.random.default_rng((seed, 3)).standard_normal((len(near.mean), members))
+        states = history.scale.back(self.coordinates.back(w))
         return Belief(tuple(self._simulator.states), states, int(history.time[0]))
 
-    def draws(self, history: History, members: int, rng: np.random.Generator) -> Floats:
-        """Draws [r, members] of the proposal, on the network's coordinates."""
-        mean, low = self.normal(self.told(history))
-        return np.asarray(mean[:, None] + low @ rng.standard_normal((len(mean), members)))
-
-    def told(self, history: History) -> Float32s:
-        """The frame of a history in the network's numbers, [1, c, T]."""
-        noise, span = history.noise, history.time - history.time[0]
-        names = [self._simulator.outputs[i] for i in self.telling.outputs]
-        outputs = history.outputs([n if n in noise else "" for n in names])[:, :, None]
-        sd = np.array([noise.get(n, usual) for n, usual in zip(names, self.telling.noise, strict=True)])[:, None]
-        part = (span[1:] - 0.5 * span[1]) / span[-1]
-        return self.telling.tell(part, history.inputs[:, :, None], outputs, sd, span[-1] / 3.6e12)
-
-    def normal(self, told: Float32s) -> tuple[Floats, Floats]:
-        """Mean [r] and a factor L [r, r] of the covariance LL' on the network's coordinates."""
-        mean, root = (np.asarray(x[0], np.float64) for x in self._session.run(["mean", "root"], {"told": told}))
-        return mean, np.asarray(np.linalg.inv(root), np.float64)  # root'root is the precision
+    def normal(self, history: History) -> Normal:
+        """The proposal on the network's coordinates: the prior where the simulator fails near its centre."""
+        r = len(self.coordinates)
+        observed = Posterior(history, coordinates=self.coordinates).run(around(r))[0]
+        if not np.isfinite(observed).all():
+            return Normal(np.zeros((r, 1)), np.eye(r))
+        given = told(history.value[None], observed[None], history.sd[None])
+        mean, root = (np.asarray(x[0], np.float64) for x in self._session.run(["mean", "root"], {"told": given}))
+        return Normal(mean[:, None], np.asarray(np.linalg.inv(root), np.float64))  # root'root is the precision
 
 
 def coordinates(simulator: Assignable) -> Coordinates:

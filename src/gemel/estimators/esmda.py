@@ -74,7 +74,8 @@ def started(posterior: Posterior, start: Amortised, members: int, rng: np.random
     few = min(max(32, 4 * r), members)
     if few < r + 2:
         return None
-    w = start.draws(posterior.history, few, rng)
+    near = start.normal(posterior.history)
+    w = near.mean + near.low @ rng.standard_normal((r, few))
     if posterior.coordinates is not start.coordinates:  # the priors are others
         w = posterior.coordinates.forward(start.coordinates.back(w))
     for _ in range(_LEADS):

@@ -6,7 +6,6 @@ centre, L lower triangular with LL' its covariance; r directions, m members.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,8 @@ import numpy as np
 from gemel.core.values import Floats
 from gemel.estimators.posterior import Posterior
 
-SIZE=1.5
+SIZE = 2
+"""Draws of a round, to the members that are asked for."""
 WIDE, SHARE = 2.0, 0.25
 """Standard deviations of the wider part of q to those of the other, and how much of q it is."""
 RIGHT = 0.1
@@ -52,8 +52,8 @@ def sample(
 ) -> Sample | None:
     """`members` draws of the posterior, found from a normal distribution near it; None where they would be too few.
 
-    Half as many again are drawn from that and a wider one, run, and weighed by how much more probable they are under prior
-    and measurements than there. Until as many count as are asked for (effective sample size), another round draws
+    A few times as many are drawn from that and a wider one, run, and weighed by how much more probable they are under
+    prior and measurements than there. Until as many count as are asked for (effective sample size), another round draws
     around those that do, and all draws are weighed against all that they may have come from (adaptive multiple
     importance sampling: Cornuet, Marin, Mira and Robert 2012, Scandinavian J. of Statistics 39). For large numbers the
     result is exact, wherever it began. A `cloud` [r, members] with the moments of `near` has less chance in it than
@@ -62,7 +62,7 @@ def sample(
     shapes = [near]
     found: list[tuple[Floats, Floats, Floats]] = []  # draws, their states at the end, log density of each
     for _ in range(rounds):
-        w = _draws(shapes[-1], math.ceil(SIZE * members), rng)
+        w = _draws(shapes[-1], SIZE * members, rng)
         observed, states = posterior.run(w)
         found.append((w, states, posterior.log(w, observed)))
         if cloud is not None and len(found) == 1 and _right(found[0][2], w, near):
@@ -104,7 +104,8 @@ def linearised(posterior: Posterior, w: Floats, observed: Floats) -> tuple[Norma
     shift = np.linalg.solve(precision, weighted.T @ ((history.value - seen) / history.sd) - mean)
     beyond = float(shift @ np.linalg.solve(a @ a.T / a.shape[1], shift)) / 9.0  # three of the cloud's deviations
     low = np.asarray(np.linalg.cholesky(np.linalg.inv(precision)), np.float64)
-    return Normal((mean + shift)[:, None], low), max(size, beyond) / len(a)
+    centre = np.asarray((mean + shift)[:, None], np.float64)
+    return Normal(centre, low), max(size, beyond) / len(a)
 
 
 def normal(w: Floats, weight: Floats | None = None) -> Normal:

@@ -7,7 +7,7 @@ never twice. The network learns the normal distribution, on coordinates in which
 makes the states and parameters they came from most probable (neural posterior estimation). See
 `gemel.estimators.amortised` for what it is used for.
 
-Letters in shapes: b windows, c numbers told of each of T bins, r directions, t rows, u inputs, y outputs.
+Letters in shapes: b windows, f numbers told of each, r directions, t rows, u inputs, y outputs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from gemel.core.artifact import digest
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import duration
 from gemel.core.values import Belief, Float32s, Floats
-from gemel.estimators.amortised import BINS, Telling, coordinates, prior, shape
+from gemel.estimators.amortised import around, coordinates, prior, shape, telling, told
 from gemel.estimators.scale import Scale
 from gemel.lab.excite import excitation, ranges
 from gemel.loop.simulate import Assignable, Noisy, rollout
 
 Watch = Callable[[int, int, float], None]
 """Step, of how many, and the loss: nats above the prior's own."""
-_OFTEN = 4
+_OFTEN = 8
 """Steps that a batch of runs is used for, each time with other noise, gaps and length."""
 
 
@@ -47,47 +47,34 @@ class Recipe:
     window: str = "2d"
     steps: int = 4000
     batch: int = 256
-    width: int = 32
-    rate: float = 4e-3
+    width: int = 128
+    rate: float = 2e-3
     seed: int = 0
 
 
 class Network(nn.Module):
-    """[b, c, T] -> mean [b, r] and root [b, r, r], upper triangular, root'root the precision.
+    """[b, f] -> mean [b, r] and root [b, r, r], upper triangular, root'root the precision."""
 
-    Every bin and its neighbours say what they think and how sure they are of it; the sum of that is looked at once
-    more. So what is learned of a bin counts in all of them, as evidence does.
-    """
-
-    def __init__(self, channels: int, directions: int, width: int) -> None:
+    def __init__(self, directions: int, width: int) -> None:
         super().__init__()
-        self.local = nn.ModuleList([nn.Conv1d(c, 2 * width, 3, padding=1) for c in (channels + 1, width)])
-        self.vote = nn.Conv1d(width, 2 * width, 1)
-        self.first, self.second = nn.Linear(2 * width, 4 * width), nn.Linear(4 * width, 4 * width)
-        self.last = nn.Linear(4 * width, directions + directions * (directions + 1) // 2)
-        nn.init.zeros_(self.last.weight)  # it begins with the prior
+        self.r = r = directions
+        self.first = nn.Linear(telling(r), width)
+        self.blocks = nn.ModuleList([nn.Linear(width, width) for _ in range(2)])
+        self.last = nn.Linear(width, 3 * r + r * (r - 1) // 2)
+        nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        self.r = directions
-        rows, columns = np.triu_indices(directions, 1)
-        place = np.concatenate([np.arange(directions) * (directions + 1), rows * directions + columns])
-        into = np.zeros((len(place), directions**2), np.float32)
+        rows, columns = np.triu_indices(r, 1)
+        place = np.concatenate([np.arange(r) * (r + 1), rows * r + columns])
+        into = np.zeros((len(place), r**2), np.float32)
         into[np.arange(len(place)), place] = 1.0
         self.register_buffer("into", torch.from_numpy(into))
-        self.register_buffer("place", torch.linspace(-1.0, 1.0, BINS)[None, None])
 
     def forward(self, told: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([told, self.place + 0.0 * told[:, :1]], dim=1)
-        for i, layer in enumerate(self.local):
-            value, gate = layer(x).chunk(2, dim=1)
-            made = value * torch.sigmoid(gate)  # products: what a gain or a time constant is found from
-            x = made + x if i else made
-        value, sure = self.vote(x).chunk(2, dim=1)
-        weight = torch.exp(sure.clamp(-8.0, 8.0))
-        total = weight.sum(dim=2)
-        x = torch.cat([(weight * value).sum(dim=2) / total, torch.log(total)], dim=1)
-        x = nn.functional.silu(self.first(x))
-        x = x + nn.functional.silu(self.second(x))
-        mean, log, rest = self.last(x).split([self.r, self.r, self.r * (self.r - 1) // 2], dim=1)
+        x = nn.functional.silu(self.first(told))
+        for block in self.blocks:
+            x = x + nn.functional.silu(block(x))
+        mean, trust, log, rest = self.last(x).split([self.r, self.r, self.r, self.r * (self.r - 1) // 2], dim=1)
+        mean = mean + told[:, : self.r] * torch.sigmoid(trust)  # of the centre to first order
         entries = torch.cat([torch.exp(log.clamp(-3.0, 6.0)), rest], dim=1)
         return mean, (entries @ self.into).view(-1, self.r, self.r)
 
@@ -115,41 +102,38 @@ class Runs:
         self._scale = Scale(self.simulator.states, getattr(self.simulator, "bounds", {}))
         self._shown = [list(self.simulator.outputs).index(n) for n in noise]
         self.noise = np.array(list(noise.values()))
-        _, outputs, _ = self.draw(0, 256)
-        half = (self._range[:, 1] - self._range[:, 0]) / 2
-        self.telling = Telling(
-            self._shown, self._range.mean(axis=1).tolist(), np.maximum(half, 1e-12).tolist(),
-            np.mean(outputs, axis=(0, 2)).tolist(), np.maximum(np.std(outputs, axis=(0, 2)), 1e-12).tolist(),
-            self.noise.tolist(), float(self.hours[-1]),
-        )  # fmt: skip
 
-    def draw(self, seed: int, windows: int) -> tuple[Floats, Floats, Floats]:
-        """Inputs [t, u, b], outputs [t, y, b] without noise, and where they came from: w [r, b]."""
-        rng, simulator = np.random.default_rng((self.recipe.seed, seed)), self.simulator
-        free = prior(simulator, int(rng.integers(2**31)), windows)
-        w = self.coordinates.forward(free)
+    def draw(self, seed: int, windows: int) -> tuple[Floats, Floats]:
+        """What would be measured without noise [t, y, b, 2 + 2 r]: by the plant, and by the runs that the network is
+        shown; and where the plant came from: w [r, b]."""
+        rng, simulator, r = np.random.default_rng((self.recipe.seed, seed)), self.simulator, len(self.coordinates)
+        w = self.coordinates.forward(prior(simulator, int(rng.integers(2**31)), windows))
+        all_w = np.concatenate([w[:, :, None], np.repeat(around(r)[:, None], windows, axis=1)], axis=2)
+        states = self._scale.back(self.coordinates.back(all_w.reshape(r, -1)))
         start = int(rng.integers(365 * 86_400)) * 10**9 + 1_600_000_000 * 10**9
-        memory = simulator.init(Belief(tuple(simulator.states), self._scale.back(free.copy()), start), seed)
+        memory = simulator.init(Belief(tuple(simulator.states), states, start), seed)
         if isinstance(simulator, Noisy):
             memory = simulator.quiet(memory)
         inputs = excitation(rng, self._range, self._whole, self.hours, windows)
-        outputs = rollout(simulator, memory, inputs, self.every / 1e9)[:, self._shown]
-        fine = np.isfinite(outputs).all(axis=(0, 1))
-        return inputs[:, :, fine], outputs[:, :, fine], w[:, fine]
+        outputs = rollout(simulator, memory, np.repeat(inputs, all_w.shape[2], axis=2), self.every / 1e9)
+        shown = outputs[:, self._shown].reshape(len(inputs), len(self._shown), windows, -1)
+        fine = np.isfinite(shown).all(axis=(0, 1, 3))
+        return shown[:, :, fine], w[:, fine]
 
-    def heard(self, inputs: Floats, outputs: Floats, rng: np.random.Generator) -> Float32s:
-        """What the network is told of runs [b, c, T]: a first part of them, with noise and gaps."""
-        t, y, b = outputs.shape
+    def heard(self, shown: Floats, rng: np.random.Generator) -> Float32s:
+        """What the network is told of runs [b, f]: of a first part of them, with noise and gaps."""
+        t, y, b, _ = shown.shape
         rows = round(t * 4.0 ** -rng.random())
         noise = self.noise[:, None] * np.exp(rng.uniform(-0.7, 0.7, (y, b)))
-        seen = outputs[:rows] + noise * rng.standard_normal((rows, y, b))
+        seen = shown[:rows, :, :, 0] + noise * rng.standard_normal((rows, y, b))
         lost = rng.random(seen.shape) < 0.3 * rng.random((y, b)) ** 2
         where, at = rng.integers(0, rows, (y, b)), np.arange(rows)[:, None, None]
         lost |= (rng.random((y, b)) < 0.2) & (at >= where) & (at < where + rows // 6)
         lost |= (rng.random((y, b)) < 0.05) & (y > 1)
         seen[lost] = np.nan
-        part = (np.arange(rows) + 0.5) / rows
-        return self.telling.tell(part, inputs[:rows], seen, noise, float(self.hours[rows - 1]))
+        sd = np.broadcast_to(noise, seen.shape)
+        value, runs, sd = (np.moveaxis(x, 2, 0) for x in (seen, shown[:rows, :, :, 1:], sd))
+        return told(value.reshape(b, -1), runs.reshape(b, rows * y, -1), sd.reshape(b, -1))
 
 
 def amortise(twin: Any, into: str | Path, recipe: Recipe | None = None, *, name: str = "amortised",
@@ -164,17 +148,16 @@ def amortise(twin: Any, into: str | Path, recipe: Recipe | None = None, *, name:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         runs = Runs(twin, recipe)
-        network = Network(runs.telling.channels, len(runs.coordinates), recipe.width)
+        network = Network(len(runs.coordinates), recipe.width)
     _train(network, runs, watch or (lambda step, of, loss: None))
     out = Path(into)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.onnx"
-    _write(network.eval(), runs.telling.channels, path)
+    _write(network.eval(), path)
     card = {
         "name": name,
         "recipe": asdict(recipe),
         "simulator": shape(runs.simulator),
-        "telling": asdict(runs.telling),
         "parameters": sum(p.numel() for p in network.parameters()),
         "runs": math.ceil(recipe.steps / _OFTEN) * recipe.batch,
         "seconds": round(time.perf_counter() - began, 1),
@@ -186,12 +169,13 @@ def amortise(twin: Any, into: str | Path, recipe: Recipe | None = None, *, name:
     return card
 
 
-def score(network: Network, runs: Runs, windows: int = 2000) -> dict[str, float]:
+def score(network: Network, runs: Runs, windows: int = 2048) -> dict[str, float]:
     """On new runs: `gained` nats over the prior, `within`: how many of the true coordinates the 90 % intervals hold,
     and `spread` and `error` of a coordinate, of which the prior has 1."""
     rng = np.random.default_rng(1)
-    inputs, outputs, w = runs.draw(2**40, windows)
-    told, true = torch.from_numpy(runs.heard(inputs, outputs, rng)), torch.from_numpy(w.T.astype(np.float32))
+    drawn = [runs.draw(2**40 + i, 256) for i in range(windows // 256)]
+    told = torch.from_numpy(np.concatenate([runs.heard(shown, rng) for shown, _ in drawn]))
+    true = torch.from_numpy(np.concatenate([w.T for _, w in drawn]).astype(np.float32))
     with torch.no_grad():
         mean, root = network(told)
         half = torch.linalg.inv(root)
@@ -212,9 +196,9 @@ def _train(network: Network, runs: Runs, watch: Watch) -> None:
     rng, losses = np.random.default_rng((recipe.seed, 9)), []
     for step in range(recipe.steps):
         if step % _OFTEN == 0:
-            inputs, outputs, w = runs.draw(1 + step, recipe.batch)
+            shown, w = runs.draw(1 + step, recipe.batch)
             true = torch.from_numpy(w.T.astype(np.float32))
-        loss = loss_of(network, torch.from_numpy(runs.heard(inputs, outputs, rng)), true)
+        loss = loss_of(network, torch.from_numpy(runs.heard(shown, rng)), true)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -226,12 +210,13 @@ def _train(network: Network, runs: Runs, watch: Watch) -> None:
             losses = []
 
 
-def _write(network: Network, channels: int, path: Path) -> None:
+def _write(network: Network, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that newer exporters exist
         torch.onnx.export(
-            network, (torch.zeros(2, channels, BINS),), str(path), dynamo=False, opset_version=17, input_names=["told"],
-            output_names=["mean", "root"], dynamic_axes={n: {0: "windows"} for n in ("told", "mean", "root")},
+            network, (torch.zeros(2, telling(network.r)),), str(path), dynamo=False, opset_version=17,
+            input_names=["told"], output_names=["mean", "root"],
+            dynamic_axes={n: {0: "windows"} for n in ("told", "mean", "root")},
         )  # fmt: skip
 
 

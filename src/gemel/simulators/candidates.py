@@ -37,7 +37,8 @@ class Candidates:
     themselves, and a fork of a past instant has the champion of then. The estimator `compete` moves them all and
     judges them. A belief has the states of each under its name, as `two.T_wall`, and four more rows each, the same in
     every member: `two.champion` (1 or 0), `two.score` (log score, nats a value), `two.lead` (evidence against the
-    champion, nats; the champion's is what it won with), `two.out` (1 while it cannot be run, 2 while it lacks an input).
+    champion, nats; the champion's is what it won with), `two.out` (1 while it cannot be run, 2 while
+    it lacks an input).
 
     - `candidates`: name -> simulator (`{ one = { kind = "ode", ... }, two = { ... } }`). The first is champion until
       another one proves better. Inputs are those of all, outputs those that each of them has.

@@ -18,6 +18,8 @@ from gemel.simulators.correction import Correction, fit
 LEADS = 16
 """Times ahead that are compared, spread over the horizon."""
 DAY, WEEK = 86_400 * 10**9, 7 * 86_400 * 10**9
+STEPS = 288
+"""Of a run, about, where the telemetry is denser than that needs."""
 _ALIVE = 0.3  # a state says something where it varies from start to start by this much of its own uncertainty
 
 
@@ -102,6 +104,13 @@ class Lessons:
             missed, moved = then - made[:, :, i], then - history[:, :1]
             found[name] = Lesson(features, used, missed, variance[:, :, i].mean(axis=0), plain, moved, apart)
         return found
+
+
+def thinned(frame: Frame, horizon: float) -> Frame:
+    """Every n-th row, so that a run over `horizon` seconds has about `STEPS` of them or fewer."""
+    gap = float(frame.time[1] - frame.time[0]) / 1e9 if len(frame) > 1 else horizon
+    n = max(int(horizon / gap / STEPS), 1) if gap > 0 else 1
+    return Frame(frame.time[::n], frame.values[::n], frame.quality[::n], frame.signals)
 
 
 def _telling(mean: Floats, sd: Floats) -> Bools:

@@ -23,7 +23,7 @@ from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, Simulator
 from gemel.simulators.correction import Correction
 from gemel.simulators.draw import draw
 from gemel.simulators.follow import followed, heard, roughness, usable
-from gemel.simulators.lesson import Ahead, Lesson, Lessons, clock_of, judged
+from gemel.simulators.lesson import Ahead, Lesson, Lessons, clock_of, judged, thinned
 
 AVERAGES = np.array([3600.0, 6 * 3600.0])
 """Memories of the running averages of inputs and corrected outputs, seconds."""
@@ -225,17 +225,19 @@ class Residual:
         """Fit the correction of every output that `frame` (a regular grid) has measurements of.
 
         `belief` is the calibrated ensemble at either end of the frame: the simulator then follows the telemetry from
-        the first row on, and runs start from there. Or it is the beliefs that an estimator had at rows of the frame,
-        and runs start from those. Returns root-mean-square errors, over the horizon, of the last fifth of the runs,
-        which the fit they are measured with has not seen: `OUTPUT.physics`, `OUTPUT.correction` (the same regression
-        without the simulator, from the last measured value on) and `OUTPUT.both`. A correction that does not help there
-        is not used. Then all runs teach.
+        the first row on (of dense telemetry, every n-th), and runs start from there. Or it is the beliefs that an
+        estimator had at rows of the frame, and runs start from those. Returns root-mean-square errors, over the
+        horizon, of the last fifth of the runs, which the fit they are measured with has not seen: `OUTPUT.physics`,
+        `OUTPUT.correction` (the same regression without the simulator, from the last measured value on) and
+        `OUTPUT.both`. A correction that does not help there is not used. Then all runs teach.
         """
         if not isinstance(self.inner, Assignable):
             hint = "choose one with extract, assign and observe, such as kind = 'thermal'"
             raise InputError(
                 "residual: the simulator inside cannot be put where telemetry says: nothing to learn", hint
             )
+        if isinstance(belief, Belief):
+            frame = thinned(frame, self._horizon)
         truth = {n: usable(frame, n) for n in self.outputs if n in frame.signals and n not in self.carry}
         truth = {n: values for n, values in truth.items() if np.isfinite(values).any()}
         if not truth:

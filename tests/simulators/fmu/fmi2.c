@@ -8,18 +8,15 @@ typedef struct { Log log; void *(*take)(size_t, size_t); void (*give)(void *); v
 typedef struct { int more, end, nominals, states, timed; double next; } Event;
 typedef struct { Model m; const Callbacks *call; int began; } Instance;
 #define M (&((Instance *)c)->m)
-#ifndef ONCE
-#define ONCE 0
-#endif
 static int made;
 
 const char *fmi2GetTypesPlatform(void) { return "default"; }
 const char *fmi2GetVersion(void) { return "2.0"; }
 int fmi2SetDebugLogging(C c, int on, size_t n, const char **names) { return 0; }
 C fmi2Instantiate(const char *name, int kind, const char *guid, const char *folder, const Callbacks *call, int a, int b) {
-    if (ONCE && made++) return NULL;
     Instance *i = calloc(1, sizeof *i);
-    start(&i->m);
+    start(&i->m, guid);
+    if (i->m.once && made++) return NULL;
     i->call = call;
     return i;
 }
@@ -28,7 +25,7 @@ int fmi2SetupExperiment(C c, int a, double tolerance, double begin, int b, doubl
 int fmi2EnterInitializationMode(C c) { return 0; }
 int fmi2ExitInitializationMode(C c) { return 0; }
 int fmi2Terminate(C c) { return 0; }
-int fmi2Reset(C c) { return start(M), 0; }
+int fmi2Reset(C c) { return 3; }
 
 #define KIND(NAME, TYPE) \
     int fmi2Get##NAME(C c, const V *v, size_t n, TYPE *value) { \
@@ -60,7 +57,7 @@ int fmi2GetDirectionalDerivative(C c, const V *a, size_t n, const V *b, size_t k
 int fmi2EnterEventMode(C c) { return 0; }
 int fmi2NewDiscreteStates(C c, Event *e) {
     int jumped = event(M);
-    *e = (Event){0, BAD == END && M->t >= SINCE, 0, jumped, isfinite(M->next), M->next};
+    *e = (Event){0, M->bad == END && M->t >= M->since, 0, jumped, isfinite(M->next), M->next};
     return 0;
 }
 int fmi2EnterContinuousTimeMode(C c) { return 0; }
@@ -86,13 +83,13 @@ int fmi2DoStep(C c, double t, double dt, int no) {
         ((Instance *)c)->call->log(((Instance *)c)->call->environment, "it", 3, "error", "the %s is empty", "tank");
         return 3;
     }
-    if (BAD == END && t >= SINCE) return 2;
-    if (BAD == HALF && dt > 1.01) return advance(M, dt / 2), 2;
+    if (M->bad == END && t >= M->since) return 2;
+    if (M->bad == HALF && dt > 1.01) return advance(M, dt / 2), 2;
     return advance(M, dt), 0;
 }
 int fmi2CancelStep(C c) { return 0; }
 int fmi2GetStatus(C c, int k, int *s) { return 3; }
 int fmi2GetRealStatus(C c, int k, double *s) { return *s = M->t, 0; }
 int fmi2GetIntegerStatus(C c, int k, int *s) { return 3; }
-int fmi2GetBooleanStatus(C c, int k, int *s) { return *s = BAD == END, 0; }
+int fmi2GetBooleanStatus(C c, int k, int *s) { return *s = M->bad == END, 0; }
 int fmi2GetStringStatus(C c, int k, const char **s) { return 3; }

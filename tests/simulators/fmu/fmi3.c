@@ -11,18 +11,18 @@ typedef struct { Model m; Log log; } Instance;
 
 const char *fmi3GetVersion(void) { return "3.0"; }
 int fmi3SetDebugLogging(C c, bool on, size_t n, const char **names) { return 0; }
-static C made(Log log) {
+static C made(const char *token, Log log) {
     Instance *i = calloc(1, sizeof *i);
-    start(&i->m);
+    start(&i->m, token);
     i->log = log;
     return i;
 }
 C fmi3InstantiateModelExchange(const char *a, const char *b, const char *r, bool v, bool l, void *e, Log log) {
-    return made(log);
+    return made(b, log);
 }
 C fmi3InstantiateCoSimulation(const char *a, const char *b, const char *r, bool v, bool l, bool event, bool early,
                               const V *needed, size_t n, void *e, Log log, void *update) {
-    return made(log);
+    return made(b, log);
 }
 void fmi3FreeInstance(C c) { free(c); }
 int fmi3EnterInitializationMode(C c, bool a, double tolerance, double begin, bool b, double end) {
@@ -31,7 +31,7 @@ int fmi3EnterInitializationMode(C c, bool a, double tolerance, double begin, boo
 int fmi3ExitInitializationMode(C c) { return 0; }
 int fmi3EnterEventMode(C c) { return 0; }
 int fmi3Terminate(C c) { return 0; }
-int fmi3Reset(C c) { return start(M), 0; }
+int fmi3Reset(C c) { return 3; }
 
 #define KIND(NAME, TYPE) \
     int fmi3Get##NAME(C c, const V *v, size_t n, TYPE *value, size_t k) { \
@@ -72,7 +72,7 @@ int fmi3DeserializeFMUState(C c, const uint8_t *b, size_t n, void **s) { *s = ma
 
 int fmi3UpdateDiscreteStates(C c, bool *more, bool *end, bool *nominals, bool *states, bool *timed, double *next) {
     *more = *nominals = false;
-    *end = BAD == END && M->t >= SINCE;
+    *end = M->bad == END && M->t >= M->since;
     *states = event(M);
     *timed = isfinite(M->next);
     return *next = M->next, 0;
@@ -91,15 +91,15 @@ int fmi3GetContinuousStateDerivatives(C c, double *x, size_t n) {
     return rates(M), memcpy(x, M->dx, n * sizeof *x), 0;
 }
 int fmi3GetEventIndicators(C c, double *z, size_t n) { return n ? *z = indicator(M) : 0, 0; }
-int fmi3GetNumberOfContinuousStates(C c, size_t *n) { return *n = nx(), 0; }
-int fmi3GetNumberOfEventIndicators(C c, size_t *n) { return *n = nz(), 0; }
+int fmi3GetNumberOfContinuousStates(C c, size_t *n) { return *n = nx(M), 0; }
+int fmi3GetNumberOfEventIndicators(C c, size_t *n) { return *n = nz(M), 0; }
 
 int fmi3DoStep(C c, double t, double dt, bool no, bool *event, bool *end, bool *early, double *last) {
     *event = *early = *end = false;
     if (fabs(t - M->t) > 1e-9) return 3;
     if (misbehave(M)) return ((Instance *)c)->log(NULL, 3, "error", "the tank is empty"), 3;
-    *end = BAD == END && t >= SINCE;
-    *early = BAD == HALF && dt > 1.01;
+    *end = M->bad == END && t >= M->since;
+    *early = M->bad == HALF && dt > 1.01;
     advance(M, *early ? dt / 2 : dt);
     return *last = M->t, 0;
 }

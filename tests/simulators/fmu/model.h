@@ -1,4 +1,4 @@
-/* Small models for the tests' own FMUs. MODEL picks one, BAD what is wrong with it.
+/* Small models for the tests' own FMUs. The token of an FMU says which one it is, and what is wrong with it.
  *
  * A variable is known by its value reference alone; `get` and `set` see every number as a double. */
 #include <math.h>
@@ -22,48 +22,30 @@
 #define END 8 /* asks for the end of the simulation */
 #define HALF 9 /* gets half of each step done */
 
-#ifndef BAD
-#define BAD 0
-#endif
-#ifndef SINCE
-#define SINCE 5 /* seconds until it goes bad */
-#endif
-
 typedef struct {
     double t, x[2], dx[2], p[2], u[4], next, count, steps;
     char note[32];
+    int model, bad, once;
+    double since; /* when it goes bad */
 } Model;
 
-static void start(Model *m) {
+static void start(Model *m, const char *token) {
     memset(m, 0, sizeof *m);
-    m->next = INFINITY;
-#if MODEL == TANK
-    m->x[0] = 1;
-    m->p[0] = 2, m->p[1] = 0.5;
-#elif MODEL == BALL
-    m->x[0] = 1;
-    m->p[0] = 9.81, m->p[1] = 0.7;
-#elif MODEL == STAIR
-    m->next = 1;
-#elif MODEL == POL
-    m->x[0] = 2;
-    m->p[0] = 1;
-#elif MODEL == STATELESS
-    m->u[0] = 3;
-#endif
+    sscanf(token, "{%d %d %lf %d}", &m->model, &m->bad, &m->since, &m->once);
+    m->next = m->model == STAIR ? 1 : INFINITY;
+    m->x[0] = m->model == POL ? 2 : 1;
+    m->p[0] = m->model == TANK ? 2 : m->model == BALL ? 9.81 : 1;
+    m->p[1] = m->model == BALL ? 0.7 : 0.5;
+    m->u[0] = m->model == STATELESS ? 3 : 0;
 }
 
-static int nx(void) { return MODEL == TANK ? 1 : MODEL == BALL || MODEL == POL ? 2 : 0; }
-static int nz(void) { return MODEL == BALL; }
+static int nx(Model *m) { return m->model == TANK ? 1 : m->model == BALL || m->model == POL ? 2 : 0; }
+static int nz(Model *m) { return m->model == BALL; }
 
 static void rates(Model *m) {
-#if MODEL == TANK
-    m->dx[0] = (m->u[0] + m->u[2] + m->u[3] - (m->u[1] ? 0 : m->p[1]) * m->x[0]) / m->p[0];
-#elif MODEL == BALL
-    m->dx[0] = m->x[1], m->dx[1] = -m->p[0];
-#elif MODEL == POL
-    m->dx[0] = m->x[1], m->dx[1] = m->p[0] * (1 - m->x[0] * m->x[0]) * m->x[1] - m->x[0];
-#endif
+    if (m->model == TANK) m->dx[0] = (m->u[0] + m->u[2] + m->u[3] - (m->u[1] ? 0 : m->p[1]) * m->x[0]) / m->p[0];
+    if (m->model == BALL) m->dx[0] = m->x[1], m->dx[1] = -m->p[0];
+    if (m->model == POL) m->dx[0] = m->x[1], m->dx[1] = m->p[0] * (1 - m->x[0] * m->x[0]) * m->x[1] - m->x[0];
 }
 
 /* 1, 2 states; 3, 4 their derivatives; 5, 6 parameters; 7 inflow, 8 shut; 9 flow; 10 count; 11 extra[2]; 12 both[2];
@@ -77,7 +59,7 @@ static double get(Model *m, unsigned v, int i) {
     case 3: case 4: return m->dx[v - 3];
     case 5: case 6: return m->p[v - 5];
     case 7: case 8: return m->u[v - 7];
-    case 9: return MODEL == STATELESS ? 2 * m->u[0] : m->p[1] * m->x[0];
+    case 9: return m->model == STATELESS ? 2 * m->u[0] : m->p[1] * m->x[0];
     case 10: return m->count;
     case 11: return m->u[2 + i];
     case 12: return i ? m->p[1] * m->x[0] : m->x[0];
@@ -94,52 +76,47 @@ static void set(Model *m, unsigned v, int i, double value) {
 static double indicator(Model *m) { return m->x[0] == 0 && m->x[1] == 0 ? 1 : m->x[0]; }
 /* An event is due or not: this is asked at each. Whether states have jumped. */
 static int event(Model *m) {
-#if MODEL == BALL
-    if (m->x[0] <= 1e-9 && m->x[1] < 0) {
+    if (m->model == BALL && m->x[0] <= 1e-9 && m->x[1] < 0) {
         m->x[0] = 0, m->x[1] *= -m->p[1];
         m->count++;
         return 1;
     }
-#elif MODEL == STAIR
-    if (m->t >= m->next - 1e-9) m->count++, m->next += 1;
-#endif
+    if (m->model == STAIR && m->t >= m->next - 1e-9) m->count++, m->next += 1;
     return 0;
 }
 
 /* Whether it went wrong in a way that it knows of. */
 static int misbehave(Model *m) {
-    if (!BAD || m->t < SINCE) return 0;
-#if BAD == SEGV
-    *(volatile int *)8 = 1;
-#elif BAD == LOOP
-    for (volatile int i = 0;; i++) {}
-#elif BAD == GREEDY
-    for (;;) {
-        char *more = malloc(1 << 22);
-        if (!more) return 1;
-        memset(more, 1, 1 << 22);
+    if (m->t < m->since) return 0;
+    switch (m->bad) {
+    case SEGV: *(volatile int *)8 = 1;
+    case LOOP:
+        for (volatile int i = 0;; i++) {}
+    case GREEDY:
+        for (;;) {
+            char *more = malloc(1 << 22);
+            if (!more) return 1;
+            memset(more, 1, 1 << 22);
+        }
+    case EMPTY:
+        for (;;) {
+            volatile char *more = malloc(1 << 26);
+            more[0] = 1;
+        }
+    case QUIT: exit(3);
+    case CHATTER:
+        for (int i = 0; i < 20000; i++) printf("what nobody asked for\n");
+        fflush(stdout);
+        return 0;
+    case FAIL: return 1;
+    default: return 0;
     }
-#elif BAD == EMPTY
-    for (;;) {
-        volatile char *more = malloc(1 << 26);
-        more[0] = 1;
-    }
-#elif BAD == QUIT
-    exit(3);
-#elif BAD == CHATTER
-    for (int i = 0; i < 20000; i++) printf("what nobody asked for\n");
-    fflush(stdout);
-#elif BAD == FAIL
-    return 1;
-#endif
-    return 0;
 }
 
 static void advance(Model *m, double dt) {
-#if MODEL == TANK
     double k = m->u[1] ? 0 : m->p[1], q = m->u[0] + m->u[2] + m->u[3];
-    m->x[0] = k ? q / k + (m->x[0] - q / k) * exp(-k * dt / m->p[0]) : m->x[0] + q * dt / m->p[0];
-#endif
+    if (m->model == TANK)
+        m->x[0] = k ? q / k + (m->x[0] - q / k) * exp(-k * dt / m->p[0]) : m->x[0] + q * dt / m->p[0];
     m->t += dt;
     m->steps++;
 }

@@ -34,8 +34,6 @@ def until_bad(simulator: Fmu) -> str:
     with pytest.raises(PartError) as error:
         simulator.run(memory, np.zeros((3, 2, 1)), 1.0)
     assert all(c.poll() is not None for c in children)  # ended, and waited for
-    _, outputs = simulator.run(simulator.init(None, 0), np.zeros((4, 2, 1)), 1.0)  # the next call starts a new one
-    np.testing.assert_array_equal(outputs, good[:4])
     return error.value.message
 
 
@@ -82,11 +80,11 @@ def test_what_it_prints_reaches_nobody(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_other_members_are_not_lost_with_one_that_dies() -> None:
-    simulator = Fmu(fmu("tank", bad="SEGV", saves=False), **{**LIMITS, "processes": 2})
+    simulator = Fmu(fmu("tank", bad="SEGV", saves=False), **LIMITS)
     memory, _ = simulator.run(simulator.init(None, 0, 2), np.zeros((4, 2, 2)), 1.0)
     with pytest.raises(PartError, match="SIGSEGV"):
         simulator.run(memory, np.zeros((3, 2, 2)), 1.0)
-    _, outputs = simulator.step(memory, np.zeros((2, 2)), 1.0)  # replayed from the beginning
+    _, outputs = simulator.step(memory, np.zeros((2, 2)), 1.0)  # in a new process, replayed from the beginning
     np.testing.assert_allclose(outputs[0], np.exp(-5 / 4))
 
 
@@ -106,7 +104,7 @@ def leftovers() -> list[Path]:
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     simulator = Fmu(fmu("tank"), processes=2)
-    simulator.init(None, 0, 4)
+    simulator.step(simulator.init(None, 0, 4), np.zeros((2, 4)), 1.0)
     numbers = [c.process.pid for c in simulator._pool._children]
     assert len(leftovers()) == 1
     del simulator
@@ -171,9 +169,7 @@ def test_binaries_of_other_platforms_are_named(tmp_path: Path) -> None:
 
 
 def test_a_library_that_is_missing_is_named() -> None:
-    path = fmu("tank", needs="libgone.so.4")
-    (Path(path).parent / "libgone.so.4").unlink()
-    simulator = Fmu(path)
+    simulator = Fmu(fmu("tank", needs="libgone.so.4"))
     with pytest.raises(PartError, match=r"tank.fmu needs libgone.so.4, which this machine does not have"):
         simulator.init(None, 0)
 

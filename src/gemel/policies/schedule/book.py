@@ -129,8 +129,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def book(rows: Iterable[Mapping[str, Any]], scale: Scale, machines: Mapping[str, Machine], now: int) -> Book:
-    """Orders in ticks; `now` (ns) is where what runs has got to at least."""
+def book(rows: Iterable[Mapping[str, Any]], scale: Scale, machines: Mapping[str, Machine], overdue: int) -> Book:
+    """Orders in ticks. What has started and not ended lasts as long as it should, and at least until the tick
+    `overdue`."""
     orders: list[Order] = []
     begun: list[Task] = []
     numbers: dict[str, int] = {}
@@ -140,7 +141,7 @@ def book(rows: Iterable[Mapping[str, Any]], scale: Scale, machines: Mapping[str,
         try:
             _known(row, ORDER)
             order = _order(name, row, scale)
-            begun += _begun(order, row, scale, machines, now)
+            begun += _begun(order, row, scale, machines, overdue)
             orders.append(order)
             numbers[name] = int(row.get("number", name if name.isdigit() else i + 1))
         except (InputError, TypeError, ValueError, AttributeError) as error:
@@ -167,7 +168,7 @@ def _order(name: str, row: Mapping[str, Any], scale: Scale) -> Order:
 
 
 def _begun(
-    order: Order, row: Mapping[str, Any], scale: Scale, machines: Mapping[str, Machine], now: int
+    order: Order, row: Mapping[str, Any], scale: Scale, machines: Mapping[str, Machine], overdue: int
 ) -> Iterable[Task]:
     """The operations of which the book says that they have `started`, and maybe `ended`."""
     for step, (operation, given) in enumerate(zip(order.operations, row["operations"], strict=True)):
@@ -179,9 +180,9 @@ def _begun(
         start = scale.before(scale.instant(given["started"]))
         if given.get("ended"):
             end = scale.after(scale.instant(given["ended"]))
-        else:  # it runs: as long as it should, and at least a tick more
+        else:
             held = machines[name]
-            end = max(fit(held.closed, start, operation.machines.get(name, 0), held.resumable)[1], scale.after(now) + 1)
+            end = max(fit(held.closed, start, operation.machines.get(name, 0), held.resumable)[1], overdue)
         yield Task(order.name, step, name, min(start, end), end)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 
-from gemel.policies.schedule.calendar import fit
+from gemel.policies.schedule.calendar import fit, worked
 from gemel.policies.schedule.dispatch import Shop
 from gemel.policies.schedule.problem import Machine, Order, Problem, Window
 
@@ -93,6 +93,48 @@ def alone(problem: Problem) -> str:
     return "; ".join(text for order in problem.orders if (text := _alone(problem, order)))
 
 
+def overload(problem: Problem) -> str:
+    """A machine and a window into which orders with deadlines put more work than it is open; "" where there is none."""
+    shop = Shop.of(problem)
+    for machine in problem.machines:
+        rows = []  # (earliest start, latest end, work, order) of what only this machine can do
+        for order in problem.orders:
+            left = order.operations[shop.step[order.name] :]
+            heads = _steps(problem, order, shop)
+            for i, operation in enumerate(left):
+                if order.deadline is not None and list(operation.machines) == [machine.name]:
+                    after = sum(min(o.machines.values()) for o in left[i + 1 :])
+                    since = max(heads[i], shop.free[machine.name])
+                    rows.append((since, order.deadline - after, operation.machines[machine.name], order.name))
+        for since in sorted({row[0] for row in rows}):
+            inside = sorted((row for row in rows if row[0] >= since), key=lambda row: row[1])
+            work = 0
+            for n, row in enumerate(inside):
+                work += row[2]
+                there = worked(shop.closed[machine.name], since, row[1])
+                if work > there:
+                    few = inside[: n + 1]
+                    for spare in sorted(few, key=lambda r: r[2]):  # as few as are still too many
+                        if work - spare[2] > there:
+                            few.remove(spare)
+                            work -= spare[2]
+                    names = ", ".join(f"'{name}'" for name in dict.fromkeys(r[3] for r in few))
+                    window = f"between {problem.clock(since)} and {problem.clock(row[1])}"
+                    said = f"orders {names} cannot all be done by their deadlines: {window} machine {machine.name} has"
+                    said = f"{said} {problem.span(work)} of work and is open for {problem.span(max(there, 0))}"
+                    return said + _longest(problem, machine, since, row[1])
+    return ""
+
+
+def _longest(problem: Problem, machine: Machine, since: int, until: int) -> str:
+    """The longest closure in a window, said."""
+    windows = [w for w in machine.closed if w[0] < until and since < w[1]]
+    if not windows:
+        return ""
+    a, b = max(windows, key=lambda w: w[1] - w[0])
+    return f", it is closed from {problem.clock(a)} until {problem.clock(b)}"
+
+
 def _alone(problem: Problem, order: Order) -> str:
     """What keeps an order from its deadline even where nothing else is to be done; "" where it can be kept."""
     if order.deadline is None:
@@ -112,9 +154,8 @@ def _alone(problem: Problem, order: Order) -> str:
     free = replace(problem, machines=tuple(replace(m, closed=()) for m in problem.machines))
     if not shut and finish(free, order, Shop.of(free)) <= order.deadline:
         shut = [f"{' and '.join(sorted(names))} are closed too long"]
-    why = (
-        shut[0] if shut else f"its work ends at {problem.clock(earliest)} at the earliest, on machines that never close"
-    )
+    soonest = problem.clock(finish(free, order, Shop.of(free)))
+    why = shut[0] if shut else f"its work alone, on machines that never closed, would end at {soonest}"
     return f"{said}: {why}" + (f" (alone in the shop it would be done at {problem.clock(earliest)})" if shut else "")
 
 

@@ -11,29 +11,46 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-from gemel.policies.schedule.bound import alone, opened
+from gemel.policies.schedule.bound import alone, opened, overload
 from gemel.policies.schedule.dispatch import place
-from gemel.policies.schedule.problem import Order, Problem
+from gemel.policies.schedule.problem import Machine, Order, Problem
 from gemel.policies.schedule.solve import search
+
+CLOSURES = 5  # of a machine, looked at one by one
 
 
 def conflict(problem: Problem, seconds: float, seed: int = 0) -> str:
     """Why there is no schedule, in a sentence or two; `seconds` is for the search of the smallest set."""
-    if text := alone(problem):
+    if text := alone(problem) or overload(problem):
         return text
     ends = perf_counter() + seconds
     if text := _services(problem):
         return text
-    wanted = [o for o in problem.orders if o.deadline is not None]
-    kept, sure = list(wanted), True
-    for order in sorted(wanted, key=lambda o: -(o.deadline or 0)):
-        rest = [o for o in kept if o is not order]
-        left = max((ends - perf_counter()) / 2, 0.1)
-        if rest and (impossible := _impossible(_only(problem, rest), min(left, seconds / len(wanted)), seed)):
-            kept = rest
-        elif rest:
-            sure = sure and impossible is False
+    must = [s.name for s in problem.services if s.skip is None and s.name not in _begun(problem)]
+    if must and _impossible(_only(problem, ()), seconds / 5, seed):
+        return f"services {', '.join(must)} cannot all be done in their windows, with a crew of {problem.crew}"
+    kept, sure = _fewest(problem, ends, seed)
     return _together(problem, kept, sure, max(ends - perf_counter(), 1.0), seed)
+
+
+def _fewest(problem: Problem, ends: float, seed: int) -> tuple[list[Order], bool]:
+    """Orders that cannot go together, and whether it is sure that any one fewer could: whole halves are taken out
+    first, then smaller parts (delta debugging, Zeller and Hildebrandt 2002)."""
+    kept = sorted((o for o in problem.orders if o.deadline is not None), key=lambda o: -(o.deadline or 0))
+    size, sure = max(len(kept) // 2, 1), True
+    while True:
+        at = 0
+        while at < len(kept) and len(kept) > size:
+            rest = kept[:at] + kept[at + size :]
+            impossible = _impossible(_only(problem, rest), max((ends - perf_counter()) / 4, 0.1), seed)
+            sure = sure and (impossible is not None or size > 1)
+            if impossible:
+                kept = rest
+            else:
+                at += size
+        if size == 1:
+            return kept, sure
+        size //= 2
 
 
 def _services(problem: Problem) -> str:
@@ -45,7 +62,7 @@ def _services(problem: Problem) -> str:
         )
         if service.skip is None and service.name not in placed and service.name not in {v.service for v in place(only)}:
             spans = ", ".join(f"{problem.clock(a)} to {problem.clock(b)}" for a, b in service.windows) or "any time"
-            need = f"{service.duration} ticks, {service.crew} people" + "".join(
+            need = f"{problem.span(service.duration)}, {service.crew} people" + "".join(
                 f", {n} {p}" for p, n in service.parts.items()
             )
             said = f"service '{service.name}' of {service.machine} cannot be done in its windows ({spans})"
@@ -82,19 +99,14 @@ def _only(problem: Problem, orders: Sequence[Order], keep_deadlines: bool = True
 
 def _together(problem: Problem, orders: Sequence[Order], sure: bool, seconds: float, seed: int) -> str:
     together = _only(problem, orders)
-    each = seconds / (len(problem.machines) + 2)
-    shut = []
-    for machine in problem.machines:
-        windows = [w for w in machine.closed if problem.now < w[1] and w[0] < max(o.deadline or 0 for o in orders)]
-        if windows and _impossible(opened(together, machine, windows), each, seed) is False:
-            a, b = max(windows, key=lambda w: w[1] - w[0])
-            shut.append(f"machine {machine.name} is closed from {problem.clock(a)} until {problem.clock(b)}")
+    each = seconds / (2 * len(problem.machines) + 2)
+    shut = [text for m in problem.machines if (text := _shut(problem, together, m, orders, each, seed))]
     names = ", ".join(f"'{o.name}' by {problem.clock(o.deadline or 0)}" for o in orders)
     must = [s for s in together.services if s.skip is None]
     freed = bool(must) and _impossible(replace(together, services=()), each, seed) is False
     text = f"order {names} cannot be done" if len(orders) == 1 else f"orders {names} cannot all be done"
     text += f" with service {', '.join(repr(s.name) for s in must)}" if freed else ""
-    text += f": {shut[0]}" if shut else f": {_fullest(problem, orders)} has too much to do"
+    text += f": {shut[0]}" if shut else f": {_fullest(together)} has too much to do"
     text += "; any one of them fewer could be" if sure and len(orders) > 1 else ""
     relaxed, _, _ = search(replace(_only(problem, orders, False), makespan=0), each, seed, None, 0, False)
     if relaxed is not None:
@@ -104,9 +116,25 @@ def _together(problem: Problem, orders: Sequence[Order], sure: bool, seconds: fl
     return text
 
 
-def _fullest(problem: Problem, orders: Sequence[Order]) -> str:
+def _shut(
+    problem: Problem, together: Problem, machine: Machine, orders: Sequence[Order], seconds: float, seed: int
+) -> str:
+    """The closure of a machine without which the orders could be done; "" where it is not to blame."""
+    last = max(o.deadline or 0 for o in orders)
+    windows = sorted((w for w in machine.closed if problem.now < w[1] and w[0] < last), key=lambda w: w[0] - w[1])
+    if not windows or _impossible(opened(together, machine, windows), seconds, seed) is not False:
+        return ""
+    for window in windows[:CLOSURES]:  # the longest first
+        if _impossible(opened(together, machine, [window]), seconds / CLOSURES, seed) is False:
+            a, b = (problem.clock(at) for at in window)
+            return f"machine {machine.name} is closed from {a} until {b}"
+    return f"machine {machine.name} is closed {len(windows)} times before {problem.clock(last)}"
+
+
+def _fullest(problem: Problem) -> str:
+    """The machine with most work of what cannot go together."""
     load = dict.fromkeys((m.name for m in problem.machines), 0)
-    for order in orders:
+    for order in problem.orders:
         for operation in order.operations:
             name, work = min(operation.machines.items(), key=lambda row: row[1])
             load[name] += work

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from gemel.core.clock import NEVER
 from gemel.core.errors import ConfigError, Conflict, GemelError, InputError, nearest
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
@@ -61,8 +63,8 @@ class Scheduler:
     `makespan`: what an hour until the last order is done costs, beside the weights. `tick`: to what times are rounded.
     `zone`: of shifts and of times without an offset. `lead`: how long before its begin an order is released.
     `expires`: for how long a command is good. `ahead`: how far shifts are laid out. `seconds`: of search.
-    `workers`: strategies that search side by side (0: one a core). On a virtual clock the search counts its work instead
-    of the time, so that a run can be repeated.
+    `workers`: strategies that search side by side (0: one a core). On a virtual clock the search counts its work
+    instead of the time, so that a run can be repeated.
 
     When no schedule keeps every deadline, the decision names the conflict in `refused` and plans the least lateness.
     Raises `ConfigError` for settings that do not fit.
@@ -126,6 +128,8 @@ class Scheduler:
         """Takes the folder and the seed, and checks the signals."""
         self._folder, self._seed, self._repeatable = setting.folder, setting.seed, not setting.clock.live
         wrong: list[str] = []
+        if find_spec("ortools") is None:
+            wrong.append("it needs a package that is not installed: ortools (pip install 'gemel[schedule]')")
         for name, given in self.machines.items():
             for key, role in (("next", "controlled"), ("down", "")):
                 if key in given:
@@ -172,7 +176,7 @@ class Scheduler:
         until = scale.origin + self._ahead
         named = {name: books.machine(name, given, scale, until) for name, given in self.machines.items()}
         rows = books.read(self._folder / self.book) if self.book else []
-        book = books.book(rows, scale, named, situation.now)
+        book = books.book(rows, scale, named, 2 if self.progress == "book" else NEVER)
         problem = Problem(
             tuple(named.values()), book.orders, upkeep.services, upkeep.crew, upkeep.stock or {},
             scale.price(self.makespan), 0, book.begun, (), scale.tick, scale.origin, scale.zone,

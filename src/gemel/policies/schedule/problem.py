@@ -12,6 +12,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from gemel.core.errors import InputError, nearest
+from gemel.core.units import spell
 
 Window = tuple[int, int]
 
@@ -126,6 +127,10 @@ class Problem:
     def order(self, name: str) -> Order:
         """The order of that name."""
         return next(o for o in self.orders if o.name == name)
+
+    def span(self, ticks: int) -> str:
+        """A length of time for people."""
+        return spell(ticks * self.tick) if self.tick else f"{ticks} ticks"
 
     def clock(self, at: int) -> str:
         """A time for people: `Fri 27 Nov 14:00`, or the bare number of ticks."""

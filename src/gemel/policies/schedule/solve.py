@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import Any
 
 from gemel.core.errors import Conflict, InputError, PartError
-from gemel.policies.schedule.bound import alone, bound
-from gemel.policies.schedule.dispatch import best_rule, follow
+from gemel.policies.schedule.bound import alone, bound, overload
+from gemel.policies.schedule.dispatch import dispatch, follow, rules
 from gemel.policies.schedule.problem import Machine, Problem, Schedule, check
 from gemel.policies.schedule.verify import verify
 
@@ -22,7 +22,8 @@ LARGE = 3000  # variables, from which on probing before the search would take al
 COUNTED = 0.2  # what the solver counts for a second's work of one core
 TURNS = 4  # strategies that take turns where work is counted
 PATIENCE = 20  # times the limit, after which counted work is cut off by the clock all the same
-MARGIN_S = 0.3  # of the limit, kept for reading and verifying the answer
+MARGIN_S = 0.3  # of the limit, kept for reading and verifying the answer, and as much again ...
+PER_MARGIN = 300  # ... for so many operations
 RELAX = "relax a deadline, add a shift, or take an order out"
 
 
@@ -46,16 +47,18 @@ def solve(
     """
     began = perf_counter()
     check(problem)
-    rough = [best_rule(problem)] + ([follow(problem, hint)] if hint else [])
+    rough = [dispatch(problem, rule) for rule in rules(problem).values()] + ([follow(problem, hint)] if hint else [])
     held = [s for s in rough if not verify(problem, s)]
     start = min(held, key=lambda s: s.cost) if held else None
     second = bound(problem)
     if start is not None and start.cost <= second:
         return _claimed(problem, start, second, second, "dispatch", began)
-    if start is None and (text := alone(problem)):
+    if start is None and (text := alone(problem) or overload(problem)):
         raise Conflict(text, RELAX)
-    limit = seconds - (0.0 if repeatable else perf_counter() - began + MARGIN_S)
-    found, lower, proved = search(problem, limit, seed, start, workers, repeatable)
+    margin = MARGIN_S * (1 + sum(len(o.operations) for o in problem.orders) / PER_MARGIN)
+    limit = seconds - (0.0 if repeatable else perf_counter() - began + margin)
+    nearest = start or min(rough, key=lambda s: _overdue(problem, s))
+    found, lower, proved = search(problem, limit, seed, nearest, workers, repeatable)
     if found is None and proved:
         from gemel.policies.schedule.conflict import conflict
 
@@ -77,7 +80,10 @@ def solve(
 def search(
     problem: Problem, seconds: float, seed: int, start: Schedule | None, workers: int, repeatable: bool
 ) -> tuple[Schedule | None, int, bool]:
-    """(what CP-SAT found, its bound, whether it says that it has proved its answer, be it that there is none)."""
+    """(what CP-SAT found, its bound, whether it says that it has proved its answer, be it that there is none).
+
+    It begins from `start`, a schedule that may be late, and no more than that."""
+    began = perf_counter()
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
@@ -86,8 +92,7 @@ def search(
         ) from error
     from gemel.policies.schedule.model import Model, horizon
 
-    began = perf_counter()
-    timed = any(o.due is not None for o in problem.orders) or problem.services
+    timed = any(o.due is not None or o.deadline is not None for o in problem.orders) or problem.services
     model = Model(problem, start.makespan if start and problem.makespan and not timed else horizon(problem))
     if start is not None:
         model.hint(start)
@@ -162,6 +167,12 @@ def _claimed(problem: Problem, found: Schedule, lower: int, second: int, by: str
     lower = max(lower, second)
     claim = "optimal" if found.cost == second else "best known bound"
     return replace(found, bound=lower, second=second, claim=claim, by=by, seconds=perf_counter() - began)
+
+
+def _overdue(problem: Problem, schedule: Schedule) -> int:
+    """Ticks after deadlines."""
+    ends = schedule.ends()
+    return sum(max(0, ends[o.name] - o.deadline) for o in problem.orders if o.deadline is not None)
 
 
 def _up(value: float) -> int:

@@ -1,7 +1,7 @@
 """The process that FMUs run in: it obeys one pipe, keeps a black box, and ends with its parent.
 
-The black box is a page shared with the parent that outlives this process: how many calls were answered, the FMU's time
-at the last one, and, if a signal ended it, how much memory was in use then.
+The black box is a page shared with the parent that outlives this process: how many signs of life there were, the FMU's
+time at the last one, and, if a signal ended it, how much memory was in use then.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
@@ -26,7 +27,7 @@ from gemel.core.values import Floats
 from gemel.simulators.fmu.description import Saved, Wiring
 
 PAGE = 4096
-HEAD = struct.Struct("=Qdq")  # calls answered, the FMU's time, the address space in pages when a signal came
+HEAD = struct.Struct("=Qdq")  # signs of life, the FMU's time, the address space in pages when a signal came
 STATM = "/proc/self/statm"
 FATAL = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 PLAIN = ("Exception", "FMICallException", "RuntimeError", "Ended")
@@ -126,9 +127,8 @@ class Host:
         outputs = np.empty((len(inputs), len(self.wiring.outputs)))
         for i, row in enumerate(inputs):
             held.feed(row)
-            held.step(dt)
+            held.step(dt, self.tick)
             outputs[i] = held.outputs()
-            self.tick(held.time)
         return outputs
 
     def failed(self, error: BaseException) -> Failure:
@@ -154,7 +154,8 @@ def main(pipe_number: int, box_number: int) -> None:
     box = mmap.mmap(box_number, PAGE)
     wiring, memory = pipe.recv()
     _silence()
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    folder = os.path.dirname(os.getcwd())
+    threading.Thread(target=_watch, args=(os.getppid(), folder), daemon=True).start()
     try:
         kind = _interface(wiring.fmu.interface)
     except (ImportError, OSError, AttributeError) as error:
@@ -170,7 +171,7 @@ def main(pipe_number: int, box_number: int) -> None:
         try:
             tasks = pipe.recv()
         except (EOFError, OSError):
-            os._exit(0)  # without the FMU's own leave-taking, which may hang
+            _leave(folder)
         try:
             said: Any = [host.do(task) for task in tasks]
         except BaseException as error:
@@ -197,12 +198,18 @@ def _silence() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, folder: str) -> None:
     """Ends this process when its parent is gone, whatever the FMU is doing."""
     quiet = threading.Event()
     while os.getppid() == parent:
         quiet.wait(1.0)
-    os._exit(1)
+    _leave(folder)
+
+
+def _leave(folder: str) -> None:
+    """The parent is gone, so nobody else tidies up. Without the FMU's own leave-taking, which may hang."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 _KEPT: list[Any] = []  # C holds these callbacks, Python must too

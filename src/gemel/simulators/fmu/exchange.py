@@ -50,7 +50,7 @@ class ModelExchange:
         np.copyto(self.fed, inputs, where=new)
         self._happen(lambda: self._fmu.inputs.set(inputs))
 
-    def step(self, dt: float) -> None:
+    def step(self, dt: float, tick: Callable[[float], None]) -> None:
         if self._over:
             raise Ended()
         end, fmu, events = self.time + dt, self._fmu, 0
@@ -61,6 +61,7 @@ class ModelExchange:
             crossed = False
             if target - self.time > fine:
                 crossed, self.time = solver.go(target)
+                tick(self.time)
                 fmu.fmu.setTime(self.time)
             due = self._event - self.time <= fine
             stepped = fmu.wiring.fmu.completes and self._completed()

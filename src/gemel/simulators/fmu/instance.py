@@ -42,8 +42,8 @@ class Instance(Protocol):
     def feed(self, inputs: Floats) -> None:
         """Inputs [u] from now on; where one is NaN the one before holds."""
 
-    def step(self, dt: float) -> None:
-        """`dt` seconds on."""
+    def step(self, dt: float, tick: Callable[[float], None]) -> None:
+        """`dt` seconds on; `tick` is told its time, as a sign of life."""
 
     def outputs(self) -> Floats:
         """Outputs [y]."""
@@ -70,7 +70,8 @@ class Values:
     Of an array the elements that are not named are kept as they were last seen, at first as the FMU's start values."""
 
     def __init__(self, fmu: Any, version: int, elements: Mapping[str, Element], names: Sequence[str]) -> None:
-        self.names, self._fmu, self._arrays = tuple(names), fmu, version == 3
+        self.names, self._fmu = tuple(names), fmu
+        self._arrays, self._singly = version == 3, version == 1  # FMPy sets Booleans of FMI 1.0 one by one only
         self._kinds: dict[str, _Kind] = {}
         for row, name in enumerate(names):
             variable, place = elements[name]
@@ -102,7 +103,12 @@ class Values:
                 some = {kind.owners[i] for i in np.flatnonzero(known)}
                 references = [kind.references[i] for i in sorted(some)]
                 whole = np.concatenate([kind.whole[kind.spans[i]] for i in sorted(some)])
-            getattr(self._fmu, f"set{name}")(references, kind.typed(whole))
+            typed, set_ = kind.typed(whole), getattr(self._fmu, f"set{name}")
+            if self._singly:
+                for reference, value in zip(references, typed, strict=True):
+                    set_([reference], [value])
+            else:
+                set_(references, typed)
 
 
 class _Kind:
@@ -239,7 +245,7 @@ class CoSimulation:
         self._fmu.inputs.set(inputs)
         np.copyto(self.fed, inputs, where=~np.isnan(inputs))
 
-    def step(self, dt: float) -> None:
+    def step(self, dt: float, tick: Callable[[float], None]) -> None:
         if self._over:
             raise Ended()
         fmu, self._target = self._fmu.wiring.fmu, self._target + dt
@@ -247,12 +253,14 @@ class CoSimulation:
             count = max(math.ceil(dt / self._step - CLOSE), 1) if self._step else 1
             for left in range(count, 0, -1):
                 self._go((self._target - self.time) / left)
+                tick(self.time)
                 if self._over:
                     return
             return
         self._step = self._step or dt  # the first step is then the only length it is ever asked for
         while self.time + self._step <= self._target + CLOSE * self._step and not self._over:
             self._go(self._step)
+            tick(self.time)
 
     def outputs(self) -> Floats:
         return self._fmu.outputs.get()

@@ -10,6 +10,8 @@ from typing import Any
 from gemel.core.errors import ConfigError, GemelError, nearest
 from gemel.simulators.fmu.description import Description, Variable
 
+MOST = 3_000
+"""Names among which the nearest to a wrong one is looked for."""
 KEYS = ("mean", "sd", "low", "high")
 
 
@@ -63,7 +65,7 @@ def chosen(
         names = _elements(said, f)
         if not names:
             text = next((s for s in f.skipped if s.startswith(f"{said} (")), "")
-            why = f", and {text} is no number" if text else nearest(str(said), f.elements)
+            why = f", and {text} is no number" if text else _nearest(str(said), f)
             problems.add(f"{key} names '{said}', which {f.name} does not have as a number{why}", _some(usual))
             continue
         for n in names:
@@ -85,7 +87,7 @@ def starts_of(given: Mapping[str, Any], f: Description, problems: Problems) -> t
         names = _elements(name, f)
         values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if not names:
-            problems.add(f"start names '{name}', which {f.name} does not have{nearest(name, f.elements)}")
+            problems.add(f"start names '{name}', which {f.name} does not have{_nearest(name, f)}")
         elif len(values) not in (1, len(names)):
             problems.add(f"start of '{name}' has {len(values)} values, {f.name} has {len(names)}")
         elif not f.elements[names[0]][0].settable or f.elements[names[0]][0].causality == "structuralParameter":
@@ -107,7 +109,7 @@ def priors_of(
     found = {}
     for name, said in given.items():
         if name not in f.elements:
-            problems.add(f"priors name '{name}', which {f.name} does not have{nearest(name, f.elements)}")
+            problems.add(f"priors name '{name}', which {f.name} does not have{_nearest(name, f)}")
             continue
         variable, place = f.elements[name]
         if name not in states and (variable.causality != "parameter" or not variable.settable):
@@ -155,3 +157,8 @@ def _role(variable: Variable) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return f"it has {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else "it declares none"
+
+
+def _nearest(word: str, f: Description) -> str:
+    """`nearest`, which takes too long among very many."""
+    return nearest(word, list(f.elements)[:MOST])

@@ -30,7 +30,7 @@ from gemel.core.errors import PartError
 from gemel.simulators.fmu.child import FULL, HEAD, PAGE, Answer, Failure, Order, Task
 from gemel.simulators.fmu.description import Saved, Wiring, missing
 
-SLOTS = 64
+SLOTS = 16
 """Instances in one child whose state can be saved; beyond, they take turns."""
 MANY = 1024
 """Instances in one child whose state cannot."""

@@ -66,7 +66,8 @@ class Fmu:
       step of the twin. An FMU that allows only one length gets the `stepSize` of its default experiment, or the first
       step it is asked for; it then stands at its last such step before the time asked.
     - `rtol`: relative tolerance of the solver of model exchange; the absolute one is that times the nominal value.
-    - `timeout`: how long one step or one beginning of one member may take. `memory`: how much each process may have.
+    - `timeout`: how long one member may take to begin, or for one communication step, or to solve from one event to
+      the next. `memory`: how much each process may have.
     - `processes`: child processes; 0 for one a core.
     """
 

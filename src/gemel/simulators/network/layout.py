@@ -48,7 +48,7 @@ class _Reading:
                 raise ConfigError([f"network: {key} must be a table of name = {{ ... }}, not {table!r}"], HINT)
         names = [str(n) for table in groups.values() for n in table]
         self.r.problems += [f"the name '{n}' stands twice" for n in sorted({n for n in names if names.count(n) > 1})]
-        self.smooth = self.r.value("network", "smooth", {"smooth": smooth}, Expected("m")).known()
+        self.smooth = self._plain("network", "smooth", {"smooth": smooth}, Expected("m"))
         self.nodes = {str(n): self._node(str(n), t) for n, t in nodes.items()}
         self.links = {str(n): link for n, t in links.items() if (link := self._link(str(n), t, links))}
         self.sources = {str(n): source for n, t in sources.items() if (source := self._source(str(n), t))}
@@ -72,6 +72,7 @@ class _Reading:
         if len(held) > 1:
             self.r.problems.append(f"{place} has {' and '.join(held)}: one of them says what it is")
         if not held:
+            self.r.problems += [f"{place} has {k}, but no capacity and no area" for k in t]
             return Node(name, THERMAL, None)
         key, kind = held[0], HELD[held[0]]
         wanted = ("start", "noise") if key == "capacity" else ("start", "noise", "bottom", "height")

@@ -1,0 +1,32 @@
+"""Signals on one scale, and stretches of them. Letters: t rows, c signals, w window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gemel.core.values import Floats
+
+
+def standard(values: Floats) -> tuple[Floats, Floats]:
+    """Centre and scale of every column, [c]; a constant one is scaled by what its size suggests, an empty one has none
+    (NaN): what comes later is no evidence."""
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    centre = np.where(there, values, 0.0).sum(axis=0) / count
+    scale = np.sqrt((np.where(there, values - centre, 0.0) ** 2).sum(axis=0) / count)
+    floor = np.maximum(np.abs(centre) * 1e-9, 1e-12)
+    centre = np.where(there.any(axis=0), centre, np.nan)
+    return centre, np.where(scale > floor, scale, np.where(np.abs(centre) > 0, np.abs(centre) * 0.01, 1.0))
+
+
+def stretches(recent: Floats, z: Floats, window: int) -> tuple[Floats, Floats]:
+    """The stretch of `window` rows that ends at each row of `z`, [t, w, c], and the rows to remember, [w - 1, c].
+
+    `recent` are the rows remembered last time; without any, the first row is taken to have stood before.
+    """
+    head = recent if len(recent) == window - 1 else np.repeat(z[:1], window - 1, axis=0)
+    rows = np.vstack([head, z])
+    if not len(z):
+        return np.empty((0, window, z.shape[1])), recent
+    view = np.lib.stride_tricks.sliding_window_view(rows, window, axis=0)  # [t, c, w]
+    return view.transpose(0, 2, 1), rows[len(rows) - window + 1 :]
