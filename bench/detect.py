@@ -4,9 +4,9 @@
     python3 dev.py bench detect FOLDER ...     files of the same kind from somewhere else
 
 Each file is fitted on its first 400 rows and judged row by row from there, as the authors of the data do; outlier F1,
-false alarms (FAR) and misses (MAR) are counted over all rows of all files, the first 400 too. One setting for all files:
-the detectors' defaults at a row a second, one false alarm a week, an alarm raised after ten strange rows in a row and
-cleared after thirty usual ones. No label is looked at but to count.
+false alarms (FAR) and misses (MAR) are counted over all rows of all files, the first 400 too. One setting for all
+files: the committee's defaults at a row a second, one false alarm a week, an alarm raised after ten strange rows in a
+row and cleared after thirty usual ones. No label is looked at but to count.
 
 The score of change points is the authors' (a window of 60 s after each, NAB standard profile); a change point is said
 where the alarm is raised or cleared. Best published over all 34 files: outlier F1 0.78 at FAR 13.6 % (convolutional

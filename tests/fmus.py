@@ -21,7 +21,7 @@ import pytest
 
 SOURCES = Path(__file__).parent / "simulators" / "fmu"
 
-BAD = ["", "SEGV", "LOOP", "GREEDY", "EMPTY", "QUIT", "CHATTER", "FAIL", "END", "HALF"]  # as in model.h
+BAD = ["", "SEGV", "LOOP", "GREEDY", "EMPTY", "QUIT", "CHATTER", "FAIL", "END", "HALF", "POINTS"]  # as in model.h
 
 # name, value reference, type, attributes; types are those of FMI 3.0
 Row = tuple[str, int, str, str]

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from gemel import Signal, Twin
 from gemel.core.artifact import Artifact, Shelf
 from gemel.core.calibrated import NAME, REPORT, drawn, identity, posterior
-from gemel.core.clock import Virtual
+from gemel.core.clock import Virtual, Wall
 from gemel.core.errors import ConfigError, Conflict, InputError, NotFound
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
-from gemel.core.values import Ack, Batch, Belief, Command, Floats, Frame, Signals
+from gemel.core.values import Ack, Batch, Belief, Command, Finding, Floats, Frame, Signals
 from gemel.desk.calibrate import calibrate, sensed
 from gemel.desk.calibration_card import Task
 from gemel.desk.hindcast import score
@@ -343,6 +343,37 @@ def test_drift_calibrates_again(tmp_path: Path) -> None:
             assert used[0]["card"]["region"]["ambient"][1] > 45
             assert not [f for f in twin.findings() if f.name == OUTSIDE]
         assert used, [e.text for e in events]
+
+
+def test_on_the_wall_clock_turns_go_on_meanwhile(tmp_path: Path) -> None:
+    """What comes out is put to use between two turns; what cannot be done is an event, and the twin lives on."""
+    from gemel.desk.reopen import Again
+    from gemel.loop.run import Loop
+
+    finding = Finding("f", EXPIRED, NAME, START, START, 0.4, 0.9, "it is old", by="validity")
+
+    async def again(twin: Twin, last: str, later: int) -> None:
+        desk = twin.desk
+        desk.loop = loop = Loop(twin.setting(), {}, twin.stages())
+        loop.state.now = START + 4 * DAY * EVERY + later
+        loop.state.findings = (finding,)
+        work = Again(desk, loop, Validity("15min", last))
+        assert list(work.due()) == [finding]
+        assert not work.due(), "not again in the same turn"
+        task = asyncio.get_running_loop().create_task(work.run([finding]))
+        await asyncio.sleep(0)
+        assert not loop.busy.locked()
+        await task
+        work.stop()
+        desk.loop = None
+
+    with held(tmp_path, 4, clock=Wall(), connectors={"plant": Told(told(4), Virtual())}) as twin:
+        asyncio.run(again(twin, "1h", 0))
+        asyncio.run(again(twin, "4d", EVERY))
+        found = [e.text for e in twin.journal("event") if e.kind == NAME]
+        assert found[0] == ("calibrated again, as it is old: a calibration needs 60 rows of telemetry, there are 4")
+        assert "calibrated again, as it is old: kept" in found[1]
+        assert [c["promoted"] for c in twin.calibrations()] == [True]
 
 
 def test_a_learned_correction_goes_with_its_calibration(tmp_path: Path) -> None:

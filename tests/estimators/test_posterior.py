@@ -38,7 +38,7 @@ def test_what_is_the_same_in_all_draws_or_follows_from_others_has_no_coordinate(
     thermal = Thermal(ambient="air", fan="fan", oil_noise=0.0, priors={"hot_rise": {"sd": 0.0}})
     x = thermal.extract(thermal.init(None, 0, 1000))
     coordinates = Coordinates(x)
-    assert len(coordinates) == 7  # not stage, hot_rise, and one of the two parts of the rise
+    assert len(coordinates) == 8  # not stage, hot_rise, and one of the two parts of the rise
     np.testing.assert_allclose(coordinates.back(coordinates.forward(x)), x, atol=0.05)
     still = dict.fromkeys(Tank.states, (0.5, 0.0))
     with pytest.raises(InputError, match="no state or parameter is free"):
@@ -58,7 +58,7 @@ def test_a_bent_posterior_is_drawn_from_as_it_is() -> None:
     value, sd = 1.5, 0.2
     frame = grid(np.full((2, 1), value), ["y"])
     noise = {"y": sd * 2**0.5}  # two measurements
-    found = np.concatenate([esmda(Curved(), frame, noise, seed=i).members for i in range(20)], axis=1)
+    found = np.concatenate([esmda(Curved(), frame, noise, seed=i).members for i in range(8)], axis=1)
     a, b = np.meshgrid(np.linspace(-4, 4, 801), np.linspace(-4, 4, 801), indexing="ij")
     log = -0.5 * (a**2 + b**2 + ((b + a**2 - value) / sd) ** 2)
     weight = np.exp(log) / np.exp(log).sum()
@@ -68,7 +68,7 @@ def test_a_bent_posterior_is_drawn_from_as_it_is() -> None:
         assert row.mean() == pytest.approx(mean, abs=0.1 * spread + 0.02)
         assert row.std() == pytest.approx(spread, rel=0.15)
     alone = [
-        [*passes(Posterior(History(Curved(), frame, noise, i)), 100, np.random.default_rng(i))][-1] for i in range(20)
+        [*passes(Posterior(History(Curved(), frame, noise, i)), 100, np.random.default_rng(i))][-1] for i in range(8)
     ]
     assert abs(np.concatenate(alone, axis=1)[1].std() / found[1].std() - 1.0) > 0.2  # the smoother does not find it
 

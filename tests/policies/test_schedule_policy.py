@@ -128,6 +128,22 @@ def test_what_the_book_says_has_begun_has(tmp_path: Path) -> None:
     assert not verify(proposal.problem, proposal.schedule)
 
 
+def test_a_book_that_says_two_things_run_on_one_machine_is_still_planned(tmp_path: Path) -> None:
+    runs = {"machines": {"saw": "1h"}, "started": "2026-11-23T05:50"}
+    kept(tmp_path, [{"name": n, "operations": [runs, {"machines": {"saw": "1h"}}]} for n in ("1", "2")])
+    proposal = scheduler(tmp_path).propose(at())
+    assert sorted(t.start for t in proposal.schedule.tasks) == [-10, -10, 50, 110]
+
+
+def test_a_machine_that_stays_down_does_not_put_the_work_off_twice(tmp_path: Path) -> None:
+    kept(tmp_path, ORDERS[1:2])
+    policy = scheduler(tmp_path, progress="plan")
+    policy.propose(at())
+    for minutes in (30, 40, 50):
+        later = policy.propose(at({"saw_down": 1.0}, now=MONDAY + minutes * 60 * 10**9))
+    assert later.schedule.tasks[0].end <= 180 + 60
+
+
 def test_a_plan_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
     kept(tmp_path)
     policy = scheduler(tmp_path, progress="plan")

@@ -83,10 +83,10 @@ def task(
 
 
 def _heard(frame: Frame, outputs: Sequence[str]) -> Frame:
-    """The frame from where something was measured that the simulator describes."""
+    """The frame from the first to the last row in which something was measured that the simulator describes."""
     columns = [i for i, n in enumerate(frame.signals) if n in outputs]
     heard = np.flatnonzero(np.isfinite(frame.values[:, columns]).any(axis=1))
-    return frame.rows(int(heard[0]), len(frame)) if len(heard) else frame
+    return frame.rows(int(heard[0]), int(heard[-1]) + 1) if len(heard) else frame
 
 
 def sensed(frame: Frame, outputs: Sequence[str]) -> dict[str, float]:

@@ -79,7 +79,7 @@ class Calibrations:
             shelf.promote(NAME, found.version)
         else:
             shelf.back(NAME)
-        self._taken(why or ("put to use" if version else "the one before is put to use again"))
+        self._taken(why or ("put to use" if version else "the one after it was taken back"))
         return shelf.promoted(NAME)
 
     def _taken(self, why: str) -> None:
@@ -89,7 +89,7 @@ class Calibrations:
         if hasattr(twin.simulator, "learn") and not (used and RESIDUAL in used.files):
             twin.simulator.load(type(twin.simulator)(**twin.simulator.spec).dump())  # nothing was learned
         belief, now = loop.state.belief, max(self._desk.now(), loop.state.now)
-        text = f"calibration {used.version}: {why}" if used else f"no calibration is in use: {why}"
+        text = f"calibration {used.version}: {why}" if used else "no calibration is in use any more"
         values: list[Any] = [Event(now, NAME, used.version if used else "", text, now)]
         if belief is not None and used:
             loop.state.belief = belief = redrawn(belief, used, twin.seed)

@@ -19,7 +19,7 @@ from gemel.core.values import Floats
 WEEK = 7 * 86_400 * 10**9
 TAIL = 0.1  # share of the scores that shape the tail
 WHOLE = 0.95  # a rank of 1 would outweigh, in a sum of Cauchy variables, any other's small p-value
-LEAST = 20  # scores without which nothing can be said
+LEAST = 30  # scores without which nothing can be said
 
 
 @dataclass(slots=True)

@@ -49,13 +49,13 @@ class Components:
         self._wander = wandering(*fit_level(z), len(z))
         spread = standard(z[self.window :] - z[: -self.window])[1]
         self._scale = np.where(self._wander, self._scale * spread, self._scale)
-        x = self._windows(values)[2 * self.window - 1 :]
+        x = self._windows(values)[(2 if self._wander.any() else 1) * self.window - 1 :]
         self.rows = len(x)
         _, singular, axes = np.linalg.svd(x / math.sqrt(max(len(x) - 1, 1)), full_matrices=False)
         self.variances = singular**2
         total = np.cumsum(self.variances) / max(self.variances.sum(), 1e-300)
         k = min(int(np.searchsorted(total, self.share)) + 1, max(len(x) // 5, 1), x.shape[1])
-        self.axes = axes[:k].T
+        self.axes = np.ascontiguousarray(axes[:k].T)  # as a restart will find it, to the last bit
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
         """Of the rows that follow, [t, c]: T2 and Q [t, 2], contributions [t, c]."""

@@ -29,7 +29,7 @@ COMBINE: Mapping[str, Callable[[Floats], Floats]] = {"cauchy": cauchy, "fisher":
 class Statistics(Protocol):
     """Numbers that are small while all is normal. It remembers what it has scored, so rows may come in any portions.
 
-    NaN is a missing value and no evidence.
+    NaN is a missing value, and as a statistic no evidence.
     """
 
     def fit(self, values: Floats) -> None:
@@ -95,7 +95,7 @@ class Judge:
         """
         found, shares, start = [], [], 0
         while start < len(values):
-            every = max(len(self.calibrations[0][0].scores) // AGAIN, 1)
+            every = max(max(len(one.scores) for held in self.calibrations for one in held) // AGAIN, 1)
             rows = values[start : start + every - self._heard]
             p, parts = self._portion(rows)
             found.append(p / self.limit)
@@ -141,7 +141,8 @@ class Judge:
         for member, memory, rows in zip(self.members, state["members"], state["calibrations"], strict=False):
             member.restore(memory)
             self.calibrations.append([Calibration() for _ in rows])
-            _add(self.calibrations[-1], np.stack(rows, axis=1))
+            for one, scores in zip(self.calibrations[-1], rows, strict=True):
+                one.add(np.asarray(scores))
         self._pending, self._heard = list(state["pending"]), state["heard"]
 
 

@@ -22,7 +22,8 @@ from gemel.detectors.scale import standard
 
 RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
 MOST = 5000  # rows used for the fit
-WANDERS = 10.0  # a level that moves by so many r over the rows it was fitted on has no fixed place
+WANDERS = 10.0  # see `wandering`
+HELD = 8.0
 FROZEN = 15.0  # a squared deviation above this teaches nothing about the level
 
 
@@ -52,8 +53,10 @@ def fit_level(values: Floats) -> tuple[Floats, Floats]:
 
 
 def wandering(q: Floats, r: Floats, rows: int) -> Bools:
-    """Which signals have no fixed place, [c]: over so many rows their level moves by more than their readings scatter."""
-    return np.asarray(q * rows > WANDERS * r)
+    """Which signals have no fixed place, [c]: over so many rows their level moves by more than their readings scatter,
+    and it does not come back either. q and r are those of signals of variance 1, and a level that moved freely would
+    have brought about a variance of q rows / 6: where that is far above 1, something holds it."""
+    return np.asarray((q * rows > WANDERS * r) & (q * rows / 6.0 < HELD))
 
 
 class Level:
@@ -90,11 +93,12 @@ class Level:
         self.score(values)
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
-        """The rows that follow, [t, c]: the squared deviation of each signal, [t, c], twice."""
+        """Of the rows that follow, [t, c]: the squared deviation of each signal [t, c], NaN where there is nothing to
+        say; and the same with 0 for NaN."""
         z = (values - self._centre) / self._scale
         w = self.window
         rows = np.vstack([self._recent, z])
-        shares = np.zeros(z.shape)
+        shares, heard = np.zeros(z.shape), np.zeros(z.shape, bool)
         sums = np.cumsum(np.vstack([np.zeros(z.shape[1]), np.where(np.isfinite(rows), rows, 0.0)]), axis=0)
         counts = np.cumsum(np.vstack([np.zeros(z.shape[1]), np.isfinite(rows)]), axis=0)
         before = len(self._recent)
@@ -109,11 +113,12 @@ class Level:
                 self._P = self._P * (1.0 - gain)
             lo = max(j + 1 - w, 0)
             n = counts[j + 1] - counts[lo]
+            heard[i] = n > 0
             mean = (sums[j + 1] - sums[lo]) / np.maximum(n, 1)
             shares[i] = np.where(n > 0, (mean - self._m) ** 2 / (self._P + self.q * w + self.r / np.maximum(n, 1)), 0.0)
             self._frozen = shares[i] > FROZEN
         self._recent = rows[-w:]
-        return shares, shares
+        return np.where(heard, shares, np.nan), shares
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

@@ -24,13 +24,15 @@ from gemel.loop.estimate import Estimator
 from gemel.loop.process import Stateful
 
 Ledger = dict[str, dict[str, float]]
-"""Candidate -> `champion`, `score`, `lead`, `out`."""
+"""Candidate -> `champion`, `score`, `lead`, `spread`, `out`."""
 THIRDS = 3
 """Something must have been measured in each of so many parts of a run for it to count."""
 BLIND = 0.5
 """A candidate that foretells less than this part of what was measured cannot be compared."""
 FAILED, SIGHTLESS = 1.0, 2.0
 """Why one is out: it cannot be run, or gives no numbers for want of an input."""
+SLACK, WIDE = 0.25, 2.0
+"""Of the spread of the differences: what a run must exceed to be evidence, and what makes one nat of it."""
 STRIDES = 2
 """Runs that a challenger needs at least: no single one says more than this part of `margin`."""
 
@@ -71,11 +73,13 @@ class Compete:
     proper score: Gneiting and Raftery 2007, JASA 102), in nats a value. A challenger gathers evidence by as much as a
     run of its scores above the champion's, less `least`, and loses it by as much as it scores below (the cumulative
     sum of Page 1954, Biometrika 41, which forgets what was true of the plant long ago); at `margin` it takes over, and
-    all begin again. No single run says more than half of `margin`, and one says nothing in a third of which nothing was
-    measured: a `lead` of three measurements or more is needed. Of several that may take over it is the first named, so
-    name the simpler ones first. A candidate that raises, or gives what is no number, is out until it has run through a
-    whole stretch again, from its prior; if it was the champion, the best of the others takes over at once. So does one
-    at the end of a stretch in which the champion gave no numbers because an input of its own did not come.
+    all begin again. Where two differ wildly from run to run, as two that are both wrong do, a run says less: `least` is
+    then a quarter of the usual difference, and twice that is a nat of evidence. No run says more than half of `margin`,
+    and one says nothing in a third of which nothing was measured: a `lead` of three measurements or more is needed. Of
+    several that may take over it is the first named, so name the simpler ones first. A candidate that raises, or gives
+    what is no number, is out until it has run through a whole stretch again, from its prior; if it was the champion,
+    the best of the others takes over at once. So does one at the end of a stretch in which the champion gave no numbers
+    because an input of its own did not come.
 
     - `estimator`: what moves each candidate, such as `{ kind = "enkf", noise = { T_room = 0.2 } }`; it has `noise`.
     - `lead`: how far ahead they are judged; about as far as decisions look.
@@ -250,11 +254,18 @@ class Compete:
             before = ledger[name]["score"]
             ledger[name]["score"] += (self._share if before else 1.0) * (score - before)
             if name != champion and champion in mean:
-                gained = min(max(score - mean[champion] - self._least, -most), most)
+                gained = min(max(self._gained(ledger[name], score - mean[champion]), -most), most)
                 ledger[name]["lead"] = max(ledger[name]["lead"] + gained, 0.0)
         proven = [n for n in mean if n != champion and ledger[n]["lead"] >= self._margin]
         if mean and (proven or champion not in mean):
             self._crown(ledger, proven[0] if proven else _best(ledger, mean))
+
+    def _gained(self, rows: dict[str, float], ahead: float) -> float:
+        """What a run in which a challenger scored `ahead` of the champion adds to its evidence; in place, its spread.
+
+        Where the two differ wildly from run to run, as two that are both wrong do, a run says less."""
+        usual = rows["spread"] = math.sqrt(rows["spread"] ** 2 + self._share * (ahead**2 - rows["spread"] ** 2))
+        return (ahead - max(self._least, SLACK * usual)) / max(1.0, WIDE * usual)
 
     @staticmethod
     def _compared(run: Run, ledger: Ledger) -> dict[str, float]:
@@ -271,7 +282,8 @@ class Compete:
 
     @staticmethod
     def _crown(ledger: Ledger, name: str) -> None:
-        """In place; the champion keeps the lead it won with."""
+        """In place; the champion keeps the lead it won with, and the one before has the spread between the two."""
+        ledger[_champion(ledger)]["spread"] = ledger[name]["spread"]
         for one, rows in ledger.items():
             rows |= {"champion": 1.0} if one == name else {"champion": 0.0, "lead": 0.0}
 

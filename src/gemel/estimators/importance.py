@@ -113,7 +113,7 @@ def normal(w: Floats, weight: Floats | None = None) -> Normal:
     mean = np.average(w, axis=1, weights=weight)[:, None]
     covariance = np.atleast_2d(np.cov(w, aweights=weight))
     covariance.flat[:: len(w) + 1] += 1e-9 + 1e-6 * np.diagonal(covariance)
-    return Normal(mean, np.linalg.cholesky(covariance))
+    return Normal(mean, np.asarray(np.linalg.cholesky(covariance), np.float64))
 
 
 def _draws(near: Normal, count: int, rng: np.random.Generator) -> Floats:

@@ -38,7 +38,7 @@ class Coordinates:
         spread = draws.std(axis=1, ddof=1)
         self.free = np.flatnonzero(spread > 1e-12 * np.maximum(np.abs(draws).max(axis=1), 1e-300))
         self._knots = np.array([_knots(draws[i]) for i in self.free]).reshape(-1, len(_Z))
-        z = self._scores(draws).reshape(len(self.free), -1)
+        z = self._scores(draws).reshape(len(self.free), draws.shape[1])
         self._mean = z.mean(axis=1, keepdims=True)
         self._own, self._root = _triangular(np.cov(z).reshape(len(z), len(z)) if len(z) else np.empty((0, 0)))
 

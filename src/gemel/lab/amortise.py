@@ -29,7 +29,7 @@ from gemel.core.artifact import digest
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.units import duration
 from gemel.core.values import Belief, Float32s, Floats
-from gemel.estimators.amortised import around, coordinates, prior, shape, telling, told
+from gemel.estimators.amortised import around, coordinates, shape, telling, told
 from gemel.estimators.scale import Scale
 from gemel.lab.excite import excitation, ranges
 from gemel.loop.simulate import Assignable, Noisy, rollout
@@ -107,7 +107,7 @@ class Runs:
         """What would be measured without noise [t, y, b, 2 + 2 r]: by the plant, and by the runs that the network is
         shown; and where the plant came from: w [r, b]."""
         rng, simulator, r = np.random.default_rng((self.recipe.seed, seed)), self.simulator, len(self.coordinates)
-        w = self.coordinates.forward(prior(simulator, int(rng.integers(2**31)), windows))
+        w = rng.standard_normal((r, windows))
         all_w = np.concatenate([w[:, :, None], np.repeat(around(r)[:, None], windows, axis=1)], axis=2)
         states = self._scale.back(self.coordinates.back(all_w.reshape(r, -1)))
         start = int(rng.integers(365 * 86_400)) * 10**9 + 1_600_000_000 * 10**9

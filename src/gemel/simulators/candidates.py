@@ -17,7 +17,7 @@ from gemel.core.setting import Bound, Setting
 from gemel.core.values import Belief, Floats
 from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, Simulator
 
-LEDGER = ("champion", "score", "lead", "out")
+LEDGER = ("champion", "score", "lead", "spread", "out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Candidates:
 
     Which one is champion is a part of the belief, so a fork, a what-if, a policy and a forecast follow it by
     themselves, and a fork of a past instant has the champion of then. The estimator `compete` moves them all and
-    judges them. A belief has the states of each under its name, as `two.T_wall`, and four more rows each, the same in
+    judges them. A belief has the states of each under its name, as `two.T_wall`, and five more rows each, the same in
     every member: `two.champion` (1 or 0), `two.score` (log score, nats a value), `two.lead` (evidence against the
-    champion, nats; the champion's is what it won with), `two.out` (1 while it cannot be run, 2 while
-    it lacks an input).
+    champion, nats; the champion's is what it won with), `two.spread` (the usual difference of their scores) and
+    `two.out` (1 while it cannot be run, 2 while it lacks an input).
 
     - `candidates`: name -> simulator (`{ one = { kind = "ode", ... }, two = { ... } }`). The first is champion until
       another one proves better. Inputs are those of all, outputs those that each of them has.
@@ -116,7 +116,7 @@ class Candidates:
         return Belief(tuple(self.candidates[name].states), belief.members[self._rows[name]], belief.time)
 
     def ledger(self, belief: Belief) -> dict[str, dict[str, float]]:
-        """Candidate -> its rows `champion`, `score`, `lead`, `out`."""
+        """Candidate -> its `LEDGER` rows."""
         rows = belief.members[len(self.states) - len(self._ledger) :, 0].reshape(-1, len(LEDGER)).tolist()
         return {name: dict(zip(LEDGER, row, strict=True)) for name, row in zip(self.candidates, rows, strict=True)}
 

@@ -16,6 +16,7 @@ int fmi2SetDebugLogging(C c, int on, size_t n, const char **names) { return 0; }
 C fmi2Instantiate(const char *name, int kind, const char *guid, const char *folder, const Callbacks *call, int a, int b) {
     Instance *i = calloc(1, sizeof *i);
     start(&i->m, guid);
+    i->m.where = calloc(1, 8);
     if (i->m.once && made++) return NULL;
     i->call = call;
     return i;
@@ -47,7 +48,7 @@ int fmi2SetString(C c, const V *v, size_t n, const char *const *value) {
 }
 
 int fmi2GetFMUstate(C c, void **s) { *s = *s ? *s : malloc(sizeof(Model)); return memcpy(*s, M, sizeof(Model)), 0; }
-int fmi2SetFMUstate(C c, void *s) { return memcpy(M, s, sizeof(Model)), 0; }
+int fmi2SetFMUstate(C c, void *s) { return take_up(M, s), 0; }
 int fmi2FreeFMUstate(C c, void **s) { free(*s); return *s = NULL, 0; }
 int fmi2SerializedFMUstateSize(C c, void *s, size_t *n) { return *n = sizeof(Model), 0; }
 int fmi2SerializeFMUstate(C c, void *s, char *b, size_t n) { return memcpy(b, s, n), 0; }

@@ -14,6 +14,7 @@ int fmi3SetDebugLogging(C c, bool on, size_t n, const char **names) { return 0; 
 static C made(const char *token, Log log) {
     Instance *i = calloc(1, sizeof *i);
     start(&i->m, token);
+    i->m.where = calloc(1, 8);
     i->log = log;
     return i;
 }
@@ -64,7 +65,7 @@ NONE(SetIntervalFraction) NONE(SetShiftDecimal) NONE(SetShiftFraction) NONE(Eval
 NONE(EnterStepMode) NONE(GetOutputDerivatives) NONE(ActivateModelPartition) NONE(InstantiateScheduledExecution)
 
 int fmi3GetFMUState(C c, void **s) { *s = *s ? *s : malloc(sizeof(Model)); return memcpy(*s, M, sizeof(Model)), 0; }
-int fmi3SetFMUState(C c, void *s) { return memcpy(M, s, sizeof(Model)), 0; }
+int fmi3SetFMUState(C c, void *s) { return take_up(M, s), 0; }
 int fmi3FreeFMUState(C c, void **s) { free(*s); return *s = NULL, 0; }
 int fmi3SerializedFMUStateSize(C c, void *s, size_t *n) { return *n = sizeof(Model), 0; }
 int fmi3SerializeFMUState(C c, void *s, uint8_t *b, size_t n) { return memcpy(b, s, n), 0; }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,32 @@ def test_a_child_that_somebody_killed_is_replaced() -> None:
     assert np.isfinite(simulator.step(memory, np.zeros((2, 1)), 1.0)[1]).all()
 
 
+def test_a_saved_state_that_holds_addresses_is_not_carried_to_another_process() -> None:
+    simulator = Fmu(fmu("tank", bad="POINTS"), processes=2)
+    memory, _ = simulator.run(simulator.init(None, 0, 2), np.ones((4, 2, 2)) * [[1.0], [0.0]], 1.0)
+    swapped = simulator.step(simulator.select(memory, [1, 0, 1, 0]), np.zeros((2, 4)), 1.0)[1]
+    simulator.close()
+    after = simulator.step(simulator.select(memory, [1, 0, 1, 0]), np.zeros((2, 4)), 1.0)[1]
+    np.testing.assert_array_equal(after, swapped)
+
+
+def test_what_has_run_too_long_is_no_longer_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemel.simulators.fmu.pool.LONGEST", 3)
+    still = np.zeros((2, 1))
+    for saves in (True, False):
+        simulator = Fmu(fmu("tank", saves=saves), processes=1)
+        memory = simulator.init(None, 0)
+        for _ in range(5):
+            memory, _ = simulator.step(memory, still, 1.0)
+        assert memory.points[0].past is None
+        simulator.close()
+        if saves:
+            assert simulator.step(memory, still, 1.0)[1][0, 0] == pytest.approx(np.exp(-6 / 4))
+        else:
+            with pytest.raises(PartError, match="cannot be replayed any more"):
+                simulator.step(memory, still, 1.0)
+
+
 def leftovers() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob("gemel-fmu-*"))
 
@@ -111,9 +138,15 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     gc.collect()
     assert leftovers() == []
     assert not any(os.path.exists(f"/proc/{n}") for n in numbers)
-    code = "from gemel.simulators.fmu.simulator import Fmu; import sys; s = Fmu(sys.argv[1]); s.init(None, 0, 2)"
-    subprocess.run([sys.executable, "-c", code, fmu("tank")], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
-    assert leftovers() == []
+    code = "from gemel.simulators.fmu.simulator import Fmu; import os, sys; s = Fmu(sys.argv[1]); s.init(None, 0)"
+    for end in ("", "; os._exit(0)"):  # as it should, and without any leave-taking
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", code + end, fmu("tank")], check=True, env=environment)
+        for _ in range(100):
+            if not leftovers():
+                break
+            time.sleep(0.05)
+        assert leftovers() == []
 
 
 # -- what is no good from the start -----------------------------------------------------------------------------------

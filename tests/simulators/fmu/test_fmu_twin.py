@@ -24,7 +24,7 @@ START = instant("2026-01-01")
 PRIORS = {"outflow": {"mean": 0.5, "sd": 0.15}, "level": {"mean": 1.0, "sd": 0.3}}
 
 
-def telemetry(outflow: float, steps: int = 60) -> Frame:
+def telemetry(outflow: float, steps: int = 40) -> Frame:
     """A tank watched once a second, with an inflow that goes up and down."""
     rng, level, values = np.random.default_rng(1), 2.0, []
     for i in range(steps):

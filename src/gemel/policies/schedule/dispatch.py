@@ -219,7 +219,8 @@ def _options(order: Order, step: int, machines: Mapping[tuple[str, int], str] | 
 
 
 def _begin(task: Task) -> int:
-    return task.setup[0] if task.setup else task.start
+    """Since when it keeps others off the machine: a set-up may be done before a closure, or right before it starts."""
+    return task.start - (task.setup[1] - task.setup[0] if task.setup else 0)
 
 
 def _work(order: Order, step: int) -> int:

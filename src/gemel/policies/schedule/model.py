@@ -13,7 +13,7 @@ from typing import Any
 
 from ortools.sat.python import cp_model
 
-from gemel.policies.schedule.calendar import FAR, starts
+from gemel.policies.schedule.calendar import FAR, merged, starts
 from gemel.policies.schedule.dispatch import Shop
 from gemel.policies.schedule.problem import Machine, Operation, Problem, Schedule, Service, Task, Visit
 from gemel.policies.schedule.told import Key, Says, Told
@@ -156,7 +156,7 @@ class Model:
             *self.shop.held[machine.name],
             *((t.start, t.end) for t in self.problem.frozen if t.machine == machine.name),
         ]
-        fixed = [cp.new_fixed_size_interval_var(a, b - a, "") for a, b in held if b > max(a, now)]
+        fixed = [cp.new_fixed_size_interval_var(a, b - a, "") for a, b in merged(held) if b > now]
         if slots and any(machine.setups.values()):
             self._sequence(machine, slots, plain=not (machine.closed or visits or fixed))
         cp.add_no_overlap([s.interval for s in slots] + visits + fixed)

@@ -212,9 +212,7 @@ class Scheduler:
         reason = "; ".join(w for w in words if w) or "There is nothing to do"
         refused = (proposal.trouble,) if proposal.trouble else ()
         expected = figures(proposal)
-        return Decision(
-            id, situation.now, tuple(commands), plan, expected, refused, (), reason[0].upper() + reason[1:] + "."
-        )
+        return Decision(id, situation.now, tuple(commands), plan, expected, refused, (), f"{reason}.")
 
     def _down(self, situation: Situation) -> list[str]:
         """Machines that are down."""

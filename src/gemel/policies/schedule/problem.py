@@ -130,7 +130,7 @@ class Problem:
 
     def span(self, ticks: int) -> str:
         """A length of time for people."""
-        return spell(ticks * self.tick) if self.tick else f"{ticks} ticks"
+        return spell(ticks * self.tick) if self.tick and ticks else f"{ticks} ticks"
 
     def clock(self, at: int) -> str:
         """A time for people: `Fri 27 Nov 14:00`, or the bare number of ticks."""
@@ -193,6 +193,8 @@ def check(problem: Problem) -> None:
         wrong += _order(order, names)
     for service in problem.services:
         wrong += _service(service, problem, names)
+    services = [s.name for s in problem.services]
+    wrong += [f"visited: there is no service '{v.service}'" for v in problem.visited if v.service not in services]
     steps: dict[str, list[int]] = {}
     for task in problem.frozen:
         steps.setdefault(task.order, []).append(task.step)

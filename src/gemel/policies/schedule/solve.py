@@ -19,9 +19,9 @@ from gemel.policies.schedule.problem import Machine, Problem, Schedule, check
 from gemel.policies.schedule.verify import verify
 
 LARGE = 3000  # variables, from which on probing before the search would take all the time
-COUNTED = 0.2  # what the solver counts for a second's work of one core
+COUNTED = 0.1  # what the solver counts for a second's work of one core
 TURNS = 4  # strategies that take turns where work is counted
-PATIENCE = 20  # times the limit, after which counted work is cut off by the clock all the same
+PATIENCE = 10  # times the limit, after which counted work is cut off by the clock all the same
 MARGIN_S = 0.3  # of the limit, kept for reading and verifying the answer, and as much again ...
 PER_MARGIN = 300  # ... for so many operations
 RELAX = "relax a deadline, add a shift, or take an order out"
@@ -59,7 +59,9 @@ def solve(
     limit = seconds - (0.0 if repeatable else perf_counter() - began + margin)
     nearest = start or min(rough, key=lambda s: _overdue(problem, s))
     found, lower, proved = search(problem, limit, seed, nearest, workers, repeatable)
-    if found is None and proved:
+    if found is None and proved and start is not None:
+        lower = second  # it says that there is no schedule, and here is one
+    elif found is None and proved:
         from gemel.policies.schedule.conflict import conflict
 
         raise Conflict(conflict(problem, max(seconds, 2.0), seed), RELAX)
@@ -145,7 +147,8 @@ def reschedule(
         if task.end > now and task.machine in back:
             if interrupted == "restart":
                 continue
-            task = replace(task, end=max(back[task.machine], now) + task.end - now)
+            work = problem.order(task.order).operations[task.step].machines.get(task.machine, 0)
+            task = replace(task, end=max(back[task.machine], now) + min(task.end - now, work))
         frozen.append(task)
     machines = tuple(_broken(m, now, back.get(m.name, now)) for m in problem.machines)
     visited = tuple(v for v in schedule.visits if v.start < now)

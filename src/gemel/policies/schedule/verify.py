@@ -95,18 +95,21 @@ def _order(problem: Problem, order: Order, tasks: Sequence[Task]) -> Iterator[st
 
 
 def _machine(machine: Machine, problem: Problem, tasks: Sequence[Task], visits: Sequence[Visit]) -> Iterator[str]:
-    held: list[tuple[Window, str]] = [((v.start, v.end), f"service '{v.service}'") for v in visits]
-    held += [((t.start, t.end), _said(t)) for t in tasks if t.start < t.end]
-    held += [(t.setup, f"the set-up for {_said(t)}") for t in tasks if t.setup and t.setup[0] < t.setup[1]]
-    held.sort()
+    begun = {(t.order, t.step) for t in problem.frozen}
+    facts = {v.service for v in problem.visited}
+    held = [((v.start, v.end), f"service '{v.service}'", v.service in facts) for v in visits]
+    for task in tasks:
+        known = (task.order, task.step) in begun
+        held += [((task.start, task.end), _said(task), known)] if task.start < task.end else []
+        if task.setup and task.setup[0] < task.setup[1]:
+            held.append((task.setup, f"the set-up for {_said(task)}", known))
     latest, who = -math.inf, ""
-    for (start, end), name in held:
-        if start < latest and end > problem.now:
+    for (start, end), name, known in sorted(held):
+        if start < latest and not known:  # what has begun is as it is
             yield f"{machine.name}: {name} starts at {start}, while {who} lasts until {latest:g}"
         if end > latest:
             latest, who = end, name
     family, free = machine.family, 0
-    begun = {(t.order, t.step) for t in problem.frozen}
     for task in tasks:
         wanted = problem.order(task.order).operations[task.step].family
         needed = machine.setups.get((family, wanted), 0)

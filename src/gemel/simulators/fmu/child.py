@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -74,6 +75,7 @@ class Host:
     def __init__(self, wiring: Wiring, kind: Callable[..., Any], box: mmap.mmap, limit: int) -> None:
         self.wiring, self._kind, self.box, self.limit = wiring, kind, box, limit
         self._functions: Any = None
+        self.kept: Any = None  # what C may call back
         self.said: deque[str] = deque(maxlen=3)
         self._held: dict[int, Any] = {}
         self._nothing = np.full(len(wiring.states), np.nan), np.full(len(wiring.parameters), np.nan)
@@ -162,10 +164,12 @@ def main(pipe_number: int, box_number: int) -> None:
         pipe.send(Failure(f"FMPy or its solver CVODE cannot be loaded here: {error}", 0.0))
         return
     used = pages() * resource.getpagesize()
-    _black_box(box)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with suppress(ValueError, OSError):  # some systems have no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
     host = Host(wiring, kind, box, used + int(FULL * memory))
+    host.kept = _black_box(box)
     pipe.send(used)
     while True:
         try:
@@ -212,15 +216,12 @@ def _leave(folder: str) -> None:
     os._exit(0)
 
 
-_KEPT: list[Any] = []  # C holds these callbacks, Python must too
-
-
-def _black_box(box: mmap.mmap) -> None:
+def _black_box(box: mmap.mmap) -> Any:
     """A fatal signal writes the address space into the box, then does what it would have done.
 
-    It works with what there is already: the heap may be broken, or full."""
+    It works with what there is already: the heap may be broken, or full. The answer must be kept: C calls it."""
     if not os.path.exists(STATM):  # no Linux: a signal then only says its name
-        return
+        return None
     file, page, hard = os.open(STATM, os.O_RDONLY), bytearray(64), resource.getrlimit(resource.RLIMIT_AS)[1]
     libc = ctypes.CDLL(None)
     libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
@@ -232,6 +233,6 @@ def _black_box(box: mmap.mmap) -> None:
         box[16:24] = struct.pack("=q", int(page.split(b" ", 1)[0]))
 
     made = ctypes.CFUNCTYPE(None, ctypes.c_int)(note)
-    _KEPT.append(made)
     for name in FATAL:
         libc.signal(getattr(signal, name), ctypes.cast(made, ctypes.c_void_p))
+    return made

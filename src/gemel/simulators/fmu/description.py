@@ -100,6 +100,17 @@ class Description:
             return True
         return bool(self.states) and all(n in self.elements and self.elements[n][0].exact for n in self.states)
 
+    def start_of(self, name: str) -> float:
+        """The start value of an element, NaN if there is none."""
+        variable, place = self.elements[name]
+        return variable.start[place]
+
+    def first(self, state: str, given: Mapping[str, float]) -> float:
+        """What a state is at the beginning, `given` some start values; NaN if only the FMU can tell."""
+        if state not in self.elements or not self.elements[state][0].exact:
+            return math.nan
+        return given.get(state, self.start_of(state))
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:

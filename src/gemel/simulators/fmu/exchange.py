@@ -24,7 +24,7 @@ ROUNDS = 1_000
 """Rounds of event iteration at one time."""
 STEPS = 200_000
 """Steps of the solver from one event to the next."""
-PARTS = 20
+PARTS = 10
 """A step is solved in at least so many parts, so that an event that comes and goes is seen."""
 
 

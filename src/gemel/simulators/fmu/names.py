@@ -111,7 +111,7 @@ def priors_of(
         if name not in f.elements:
             problems.add(f"priors name '{name}', which {f.name} does not have{_nearest(name, f)}")
             continue
-        variable, place = f.elements[name]
+        variable = f.elements[name][0]
         if name not in states and (variable.causality != "parameter" or not variable.settable):
             problems.add(
                 f"priors name '{name}', which {f.name} says is {_role(variable)}: only parameters"
@@ -122,7 +122,7 @@ def priors_of(
         for key in row:
             if key not in KEYS:
                 problems.add(f"priors: '{name}' has no key '{key}'{nearest(key, KEYS)}", f"keys: {', '.join(KEYS)}")
-        values = {"mean": start.get(name, variable.start[place]), "sd": 0.0, "low": variable.low, "high": variable.high}
+        values = {"mean": start.get(name, f.start_of(name)), "sd": 0.0, "low": variable.low, "high": variable.high}
         values |= {k: v for k, v in row.items() if k in KEYS}
         if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
             problems.add(f"priors: '{name}' holds what is no number")

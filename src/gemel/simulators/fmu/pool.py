@@ -36,10 +36,11 @@ MANY = 1024
 """Instances in one child whose state cannot."""
 CHILDREN = 32
 """Children of an FMU that wants a process for each instance and whose state cannot be saved."""
-LONGEST = 10_000
-"""Orders that are kept of an instance whose state is saved, for when its process is gone."""
+LONGEST = 20_000
+"""Orders that are kept of an instance, for when its process is gone or it is to be branched."""
 LOOK = 0.05
 """Seconds between two looks at the children."""
+CHILD = "gemel.simulators.fmu.child"
 START = 30.0
 """Seconds that a child may take before it has anything to do with the FMU."""
 REPORT = "the FMU is at fault: report it to who made it"
@@ -198,17 +199,20 @@ class Pool:
             page.truncate(PAGE)
             box = mmap.mmap(page.fileno(), PAGE)
             numbers = there.fileno(), page.fileno()
-            code = f"from gemel.simulators.fmu.child import main; main({numbers[0]}, {numbers[1]})"
+            code = f"import sys; sys.path[:] = {sys.path}; from {CHILD} import main; main({numbers[0]}, {numbers[1]})"
             one = {f"{lib}_NUM_THREADS": "1" for lib in ("OPENBLAS", "OMP", "MKL")}
             process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", code], cwd=run, stdin=subprocess.DEVNULL, pass_fds=numbers,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **one},
+                env={**os.environ, **one},
             )  # fmt: skip
         there.close()
         child = _Child(process, here, box, f"{os.getpid()}-{process.pid}-{ticks()}", 0, [])
         self._children.append(child)  # so that it is ended whatever comes
-        here.send((self._wiring, self._memory))
-        said = here.recv() if here.poll(START) else Failure(f"did not start within {START:g} s", 0.0)
+        try:
+            here.send((self._wiring, self._memory))
+            said = here.recv() if here.poll(START) else Failure(f"no process was there within {START:g} s", 0.0)
+        except (EOFError, OSError):
+            raise self._died(child) from None
         if isinstance(said, Failure):
             raise self._refused(said)
         child.used = said
@@ -314,7 +318,7 @@ def _after(point: Point | None, order: Order, answer: Answer, home: str) -> Poin
     """The point after an order. One that is saved forgets in the end how it came to be."""
     past = point.past if point is not None else None
     length = past.length + 1 if past is not None else 1
-    forgets = answer.saved is not None and (length > LONGEST or (point is not None and past is None))
+    forgets = length > LONGEST or (point is not None and past is None)
     return Point(answer.saved, home, None if forgets else Link(order, past, length))
 
 
@@ -330,7 +334,11 @@ def _task(slot: int, point: Point | None, order: Order, home: str | None) -> Tas
     while link is not None and link.before is not None:
         orders.append(link.order)
         link = link.before
-    assert link is not None  # a point that is not saved has a past
+    if link is None:
+        raise PartError(
+            f"an FMU that cannot save its state has run for over {LONGEST} steps: it cannot be replayed any more",
+            "begin anew, or export it with canGetAndSetFMUstate",
+        )
     return Task(slot, (link.order[1], link.order[2]), orders[::-1])
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ class Fmu:
         limit = problems.tried(lambda: duration(timeout) / 1e9)
         size = problems.tried(lambda: _bytes(memory))
         problems.end()
-        f = self.fmu = read(Path(path), interface)
+        f = self.description = read(Path(path), interface)
         fed = chosen("inputs", inputs, f.inputs, f, problems)
         seen = chosen("outputs", outputs, f.outputs, f, problems)
         numbers, texts = starts_of(start or {}, f, problems)
@@ -109,18 +109,14 @@ class Fmu:
         self.skipped = f.skipped
         self.units = {n: f.elements[v][0].unit for n, v in {**fed, **seen, **{n: n for n in self.states}}.items()
                       if v in f.elements}  # fmt: skip
-        self.defaults = {n: v for n, e in fed.items() if math.isfinite(v := f.elements[e][0].start[f.elements[e][1]])}
+        self.defaults = {n: v for n, e in fed.items() if math.isfinite(v := numbers.get(e, f.start_of(e)))}
         self.bounds = {n: b for n, p in self._priors.items() if (b := p.bounds(n in taught)) is not None}
         self.branches = "saved" if f.saves else "replayed"
-        own = {n: f.elements[n] for n in held if n in f.elements and f.elements[n][0].exact}
-        self._first = np.array([[numbers.get(n, own[n][0].start[own[n][1]]) if n in own else math.nan] for n in held])
-        self._first = self._first.reshape(len(held), 1)
+        self._first = np.array([f.first(n, numbers) for n in held]).reshape(len(held), 1)
         wiring = Wiring(
             f, path, tuple(fed.values()), tuple(seen.values()), held, taught, numbers, texts,
-            f.step if not longest or not f.any_step else longest, rtol,
+            longest or f.step, rtol,
         )  # fmt: skip
-        if longest and not f.any_step:
-            wiring = replace(wiring, step=longest)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool = Pool(Path(path), wiring, processes or cores, limit, size)
         if f.complete:  # what a belief holds is then all there is: a filter may overwrite it
@@ -141,7 +137,7 @@ class Fmu:
                     text = "differs"
                 except GemelError as error:
                     text = error.message
-                problems.append(f"fmu: signal '{name}' is in {have}, {self.fmu.name} says {want}: {text}")
+                problems.append(f"fmu: signal '{name}' is in {have}, {self.description.name} says {want}: {text}")
         if problems:
             raise ConfigError(problems, "convert the signal: transforms = [{ kind = 'units', ... }]")
 
@@ -200,7 +196,7 @@ class Fmu:
         return np.stack([a.outputs for a in self._pool.play(memory.points, orders)[1]], axis=1)
 
     def _split(self, rows: Floats) -> tuple[Floats, Floats]:
-        n = len(self.fmu.states) if self.fmu.complete else 0
+        n = len(self.description.states) if self.description.complete else 0
         return rows[:n], rows[n:]
 
     def _memory(self, time: int, points: Sequence[Point], answers: Sequence[Answer], parameters: Floats) -> Memory:

@@ -80,7 +80,7 @@ async def use_calibration(request: Request, twin: Name, version: str) -> Respons
 
 
 @route.get(
-    HERE + "/{version}/report", tags=["artifacts"], response_class=HTMLResponse,
+    HERE + "/{version}/report", tags=["artifacts"], response_class=Response,
     **{**needs("read"), "responses": {**DOCUMENTED, 200: {"content": {"text/html": {"schema": {"type": "string"}}}}}},
 )  # fmt: skip
 async def calibration_report(request: Request, twin: Name, version: str) -> Response:
