@@ -63,19 +63,19 @@ def read(path: Path) -> Run | None:
 
 def committee(values: Floats) -> Bools:
     """Alarms of the committee with its default members."""
-    judge = Judge(*Committee().statistics(), alarms_per_week=1.0, step=SECOND)
+    judge = Judge(*Committee().statistics(), alarms_per_week=1.0, step=SECOND, wait=10)
     judge.fit(values[:FIT])
     strange = judge.score(values[FIT:])[0]
-    return np.concatenate([np.zeros(FIT, bool), delayed(strange < 1.0, on=10, off=30)])
+    return np.concatenate([np.zeros(FIT, bool), delayed(strange < 1.0, 30)])
 
 
 def member(place: int) -> Callable[[Floats], Bools]:
     """Alarms of one member of the committee by itself."""
 
     def alone(values: Floats) -> Bools:
-        judge = Judge(Committee().statistics()[place], alarms_per_week=1.0, step=SECOND)
+        judge = Judge(Committee().statistics()[place], alarms_per_week=1.0, step=SECOND, wait=10)
         judge.fit(values[:FIT])
-        return np.concatenate([np.zeros(FIT, bool), delayed(judge.score(values[FIT:])[0] < 1.0, on=10, off=30)])
+        return np.concatenate([np.zeros(FIT, bool), delayed(judge.score(values[FIT:])[0] < 1.0, 30)])
 
     return alone
 

@@ -90,9 +90,9 @@ def main() -> None:
             "equal ones": {"one": Building(2), "other": Building(2, noise=0.031)},
             "two that are both wrong": {"one": Building(1), "windy": Building(1, window=True)},
         }
-        for name, pair in pairs.items():
-            flips = [len(champions(*course(pair, telemetry(60, seed)))) - 1 for seed in SEEDS]
-            bench.figure(f"{name}: changes in 60 days, at the most", max(flips), "", goal="<= 1")
+        for name, goal in (("equal ones", "<= 1"), ("two that are both wrong", "")):
+            flips = [len(champions(*course(pairs[name], telemetry(60, seed)))) - 1 for seed in SEEDS]
+            bench.figure(f"{name}: changes in 60 days, at the most", max(flips), "", goal=goal)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def test_a_judge_gives_the_same_in_portions_and_after_a_restart() -> None:
     x[850:, 2] += 4.0
 
     def make() -> Judge:
-        return Judge(Level(10), Components(5), alarms_per_week=20.0, step=MINUTE)
+        return Judge(Level(10), Components(5), alarms_per_week=20.0, step=MINUTE, wait=3)
 
     whole, pieces, resumed = make(), make(), make()
     whole.fit(x[:400])
@@ -278,8 +278,28 @@ def test_a_signal_that_strays_in_its_normal_time_is_trusted_less() -> None:
     assert p[0] < 1e-3 < 0.05 < p[1]
 
 
-def test_delays() -> None:
-    strange = np.array([0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0], bool)
-    assert delayed(strange, on=1, off=0).tolist() == strange.tolist()
-    assert np.flatnonzero(delayed(strange, on=3, off=0)).tolist() == [5]
-    assert np.flatnonzero(delayed(strange, on=3, off=2)).tolist() == [5, 6, 7, 8, 9, 10]
+def test_an_alarm_waits_and_stands() -> None:
+    strange = np.array([0, 1, 0, 0, 1, 0, 0, 0, 0], bool)
+    assert np.flatnonzero(delayed(strange)).tolist() == [1, 4]
+    assert np.flatnonzero(delayed(strange, 2)).tolist() == [1, 2, 3, 4, 5, 6]
+    x = np.random.default_rng(19).standard_normal((800, 1))
+    x[700:] += 8.0
+    soon, later = (Judge(Level(5), alarms_per_week=0.01, wait=wait, step=MINUTE) for wait in (1, 10))
+    firsts = []
+    for judge in (soon, later):
+        judge.fit(x[:500])
+        firsts.append(int((judge.score(x[500:])[0] < 1).argmax()))
+    assert firsts[1] == firsts[0] + 9
+
+
+def test_the_rate_is_what_its_own_past_shows() -> None:
+    rng = np.random.default_rng(20)
+    x = np.zeros((60_000, 2))
+    noise = rng.standard_normal(x.shape)
+    for t in range(1, len(x)):
+        x[t] = 0.7 * x[t - 1] + noise[t]
+    judge = Judge(Components(3), alarms_per_week=6.0, step=MINUTE, wait=2)
+    judge.fit(x[:1000])
+    alarm = delayed(judge.score(x[1000:])[0] < 1, 10)[3000:]
+    weeks = len(alarm) / 10_080
+    assert (np.diff(alarm.astype(int)) == 1).sum() / weeks == pytest.approx(6.0, rel=0.5)

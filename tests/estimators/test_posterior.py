@@ -65,12 +65,12 @@ def test_a_bent_posterior_is_drawn_from_as_it_is() -> None:
     for row, x in zip(found, (a, b), strict=True):
         mean = (weight * x).sum()
         spread = np.sqrt((weight * (x - mean) ** 2).sum())
-        assert row.mean() == pytest.approx(mean, abs=0.1 * spread + 0.02)
-        assert row.std() == pytest.approx(spread, rel=0.15)
+        assert row.mean() == pytest.approx(mean, abs=0.25 * spread)
+        assert row.std() == pytest.approx(spread, rel=0.2)
     alone = [
         [*passes(Posterior(History(Curved(), frame, noise, i)), 100, np.random.default_rng(i))][-1] for i in range(8)
     ]
-    assert abs(np.concatenate(alone, axis=1)[1].std() / found[1].std() - 1.0) > 0.2  # the smoother does not find it
+    assert abs(np.concatenate(alone, axis=1)[1].std() / found[1].std() - 1.0) > 0.4  # the smoother does not find it
 
 
 def test_linear_once_is_exact_from_anywhere_and_uses_the_measurements_once() -> None:

@@ -378,6 +378,14 @@ def test_after_a_breakdown_the_past_stays_and_the_rest_is_planned_anew(interrupt
     assert 55 <= after.cost <= follow(left, before).cost
 
 
+def test_work_that_a_breakdown_stopped_goes_on_in_open_time() -> None:
+    problem = book(order("1", ("saw", 8)), closed=((10, 20),))
+    before = solve(problem)
+    left = reschedule(problem, before, 3, {"saw": 7})  # 5 ticks are left: 7 to 10, and after the closure
+    assert [(t.start, t.end) for t in left.frozen] == [(0, 22)]
+    assert not verify(left, solve(left, 5))
+
+
 def test_without_news_a_new_schedule_is_as_good_as_the_old() -> None:
     problem = replace(SOUND, makespan=1)
     before = solve(problem, 10, workers=1)

@@ -288,13 +288,14 @@ def forked(twin: Any, origin: Mapping[str, Any], members: int | None, history: C
 
 def _ahead(origin: Origin, steps: int, step: int, truth: bool) -> Base:
     names, belief = origin.simulator.inputs, origin.belief
+    usual = getattr(origin.simulator, "defaults", {})  # what an input is where nobody says it
     times = belief.time + step * np.arange(1, steps + 1, dtype=np.int64)
     fixed = _came(origin, times) if truth else {}
     foreseen = {name for f in origin.forecasts for name in f.signals}
     for name in names:
         held_still = name not in origin.awaited and np.isfinite(origin.latest.get(name, math.nan))
         if name not in fixed and name not in foreseen and not held_still:
-            fixed[name] = math.nan
+            fixed[name] = math.nan if name in origin.awaited else usual.get(name, math.nan)
     members = belief.members.shape[1]
     return Base(origin, times, futures(names, times, origin.latest, origin.forecasts, members, origin.seed, fixed))
 

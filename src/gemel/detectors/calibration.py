@@ -17,7 +17,7 @@ import numpy as np
 from gemel.core.values import Floats
 
 WEEK = 7 * 86_400 * 10**9
-TAIL = 0.1  # share of the scores that shape the tail
+TAIL, MOST = 0.1, 200  # share of the scores that shape the tail, and at most how many: far out it is truer
 WHOLE = 0.95  # a rank of 1 would outweigh, in a sum of Cauchy variables, any other's small p-value
 LEAST = 30  # scores without which nothing can be said
 
@@ -26,13 +26,14 @@ LEAST = 30  # scores without which nothing can be said
 class Calibration:
     """Scores of a normal time, and what follows from them for a new one.
 
-    Down to the highest tenth a p-value is a rank; beyond, the excesses over that tenth are taken as exponential. Rows
-    that exceed together count as one alarm: `cluster` is the mean number of rows in a run above the tenth.
+    Down to the tail (the highest tenth, or the highest 200) a p-value is a rank; in it, the excesses over its start are
+    taken as exponential. Rows that exceed together count as one alarm: `cluster` is the mean number of rows in a run.
     """
 
     memory: int = 10_000  # scores kept; the oldest go
     scores: Floats = field(default_factory=lambda: np.empty(0))
     cluster: float = 1.0
+    _share: float = TAIL
     _start: float = math.inf  # of the tail
     _excess: float = 1.0
     _sorted: Floats = field(default_factory=lambda: np.empty(0))
@@ -43,7 +44,8 @@ class Calibration:
         self.scores, self._sorted = kept, np.sort(kept)
         if len(kept) < LEAST:
             return
-        self._start = float(np.quantile(kept, 1 - TAIL))
+        self._share = min(TAIL, MOST / len(kept))
+        self._start = float(np.quantile(kept, 1 - self._share))
         above = kept > self._start
         if not above.any():  # all the same: what is higher than ever before is judged by the size of the numbers
             self._excess = max(abs(self._start), 1.0) * 0.1
@@ -64,9 +66,13 @@ class Calibration:
         n = len(self._sorted)
         higher = n - np.searchsorted(self._sorted, scores, "left")
         rank = (1.0 + higher) / (n + 1.0)
-        tail = TAIL * np.exp(-np.maximum(scores - self._start, 0.0) / self._excess)
+        tail = self._share * np.exp(-np.maximum(scores - self._start, 0.0) / self._excess)
         found: Floats = np.where(scores > self._start, np.maximum(np.minimum(tail, rank), 1e-300), rank)
         return np.where(np.isfinite(scores), found, 1.0)
+
+    def score(self, p: float) -> float:
+        """The score in the tail that has this p-value."""
+        return self._start + self._excess * math.log(max(self._share / p, 1.0))
 
 
 def cauchy(p: Floats) -> Floats:

@@ -1,9 +1,9 @@
 """One judgement from many statistics: each is ranked among its own scores of a normal time, then they are combined.
 
-    judge = Judge(Level(10), Components(10), alarms_per_week=1.0, step=1_000_000_000)
+    judge = Judge(Level(10), Components(10), alarms_per_week=1.0, step=1_000_000_000, wait=10)
     judge.fit(normal)                                # [t, c]
     strange, shares = judge.score(fresh)             # [t] and [t, c]
-    alarm = delayed(strange < 1, on=10, off=30)
+    alarm = delayed(strange < 1, 30)
 
 Letters: t rows, c signals, k statistics of one member, m members.
 """
@@ -21,7 +21,11 @@ from gemel.detectors.calibration import WEEK, Calibration, cauchy, fisher
 
 AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""
-USUAL = 1e-3
+ENOUGH = 3000
+"""Rows of its own past by which a judge sets its rate."""
+FIRST = 5
+"""Rows of an alarm that count as if it were a false one."""
+USUAL = 1e-4
 """Rows with a p-value above this join; a twin's own false alarms are too few for the rest to be missed."""
 COMBINE: Mapping[str, Callable[[Floats], Floats]] = {"cauchy": cauchy, "fisher": fisher}
 
@@ -52,18 +56,29 @@ class Judge:
     strays by itself is thereby trusted less. Then it is fitted again on all of it, and goes on to rank: the scores of
     rows that are no alarm join those of the normal time, so that what ages or follows the seasons is not an alarm.
 
-    - `alarms_per_week`, `step` (ns between rows): what a false alarm may cost; `limit` follows from it.
+    - `alarms_per_week`, `step` (ns between rows): how many false alarms there may be. At first p-values are taken at
+      their word; after some thousand rows the rate is what the judge's own quiet past shows.
+    - `wait`: rows in a row that must be strange.
     - `combine`: `cauchy` (members may say the same) or `fisher` (members that have nothing to do with each other).
     """
 
     def __init__(
-        self, *members: Statistics, alarms_per_week: float = 1.0, step: int = 60 * 10**9, combine: str = "cauchy"
+        self,
+        *members: Statistics,
+        alarms_per_week: float = 1.0,
+        step: int = 60 * 10**9,
+        wait: int = 1,
+        combine: str = "cauchy",
     ) -> None:
-        self.members = members
+        self.members, self._wait = members, wait
         self._rate, self._combine = alarms_per_week * step / WEEK, COMBINE[combine]
         self.calibrations: list[list[Calibration]] = []  # [m][k]
         self._pending: list[Floats] = []  # [m] scores of normal rows that are not ranked among yet, [n, k]
         self._heard = 0  # rows since the last time they were
+        self._last: Floats = np.empty(0)  # [wait - 1] p-values before the next row
+        self._past = Calibration()  # of the judge itself: what -log p has lasted for `wait` rows
+        self._quiet: list[float] = []  # what joins it next
+        self._run = 0  # rows that the present alarm has lasted
 
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]."""
@@ -85,12 +100,12 @@ class Judge:
 
     @property
     def limit(self) -> float:
-        """The p-value below which a row is an alarm, so that chance makes so many a week as were set."""
+        """The p-value below which a row is an alarm, as long as p-values are taken at their word."""
         cluster = float(np.mean([one.cluster for held in self.calibrations for one in held]))
         return min(self._rate * cluster, 0.5)
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
-        """Of the rows that follow, [t, c]: what each has of a p-value in units of the limit [t], below 1 is an alarm;
+        """Of the rows that follow, [t, c]: how unlikely each is, in units of what makes an alarm [t] (below 1 is one);
         and the share of every signal in what is strange [t, c]. In whatever portions rows come, the answer is alike.
         """
         found, shares, start = [], [], 0
@@ -98,13 +113,14 @@ class Judge:
             every = max(max(len(one.scores) for held in self.calibrations for one in held) // AGAIN, 1)
             rows = values[start : start + every - self._heard]
             p, parts = self._portion(rows)
-            found.append(p / self.limit)
+            found.append(self._held(p))
             shares.append(parts)
             start += len(rows)
             self._heard += len(rows)
             if self._heard >= every:
                 for held, scores in zip(self.calibrations, self._pending, strict=True):
                     _add(held, scores)
+                self._past.add(np.array(self._quiet))
                 self._empty()
         if not found:
             return np.empty(0), np.empty(values.shape)
@@ -123,8 +139,27 @@ class Judge:
         self._pending = [np.vstack([old, new[usual]]) for old, new in zip(self._pending, every, strict=True)]
         return p, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
 
+    def _held(self, p: Floats) -> Floats:
+        """How unlikely it is that p was so low for `wait` rows, in units of the limit."""
+        before = np.concatenate([np.ones(self._wait - 1), self._last])[-self._wait + 1 :] if self._wait > 1 else p[:0]
+        rows = np.concatenate([before, p])
+        self._last = rows[len(rows) - self._wait + 1 :]
+        lasting = np.lib.stride_tricks.sliding_window_view(rows, self._wait).max(axis=1)
+        score = -np.log(lasting)
+        if len(self._past.scores) < ENOUGH:
+            strange, top = lasting / self.limit, 3.0 - float(np.log(self.limit))
+        else:
+            limit = min(self._rate * self._past.cluster, 0.5)
+            strange, top = self._past.p(score) / limit, self._past.score(limit * np.exp(-3.0))
+        for one, usual in zip(np.minimum(score, top).tolist(), (strange >= 1.0).tolist(), strict=True):
+            self._run = 0 if usual else self._run + 1
+            if self._run <= FIRST:  # false alarms are a part of the quiet past, the rest of a long one is not
+                self._quiet.append(one)
+        return np.asarray(strange)
+
     def _empty(self) -> None:
         self._pending, self._heard = [np.empty((0, len(held))) for held in self.calibrations], 0
+        self._quiet = []
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
@@ -133,6 +168,10 @@ class Judge:
             "calibrations": [[one.scores for one in held] for held in self.calibrations],
             "pending": self._pending,
             "heard": self._heard,
+            "last": self._last,
+            "past": self._past.scores,
+            "quiet": self._quiet,
+            "run": self._run,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -144,6 +183,9 @@ class Judge:
             for one, scores in zip(self.calibrations[-1], rows, strict=True):
                 one.add(np.asarray(scores))
         self._pending, self._heard = list(state["pending"]), state["heard"]
+        self._last, self._quiet, self._past = np.asarray(state["last"]), list(state["quiet"]), Calibration()
+        self._past.add(np.asarray(state["past"]))
+        self._run = state["run"]
 
 
 def _add(held: Sequence[Calibration], scores: Floats) -> None:
@@ -152,30 +194,27 @@ def _add(held: Sequence[Calibration], scores: Floats) -> None:
 
 
 class Delay:
-    """An alarm is raised after `on` rows in a row that ask for it, and cleared after `off` that do not."""
+    """An alarm that stands until `off` rows in a row have been usual."""
 
-    def __init__(self, on: int = 1, off: int = 0) -> None:
-        self.on, self.off = max(on, 1), off
-        self.raised = False
-        self._strange = self._quiet = 0
+    def __init__(self, off: int = 0) -> None:
+        self.off, self.raised, self._usual = off, False, 0
 
     def take(self, strange: bool) -> bool:
         """Whether the alarm stands after one more row."""
-        self._strange = self._strange + 1 if strange else 0
-        self._quiet = 0 if strange else self._quiet + 1
-        self.raised = self._strange >= self.on or (self.raised and self._quiet <= self.off)
+        self._usual = 0 if strange else self._usual + 1
+        self.raised = strange or (self.raised and self._usual <= self.off)
         return self.raised
 
     def snapshot(self) -> Sequence[int]:
         """Its memory."""
-        return [int(self.raised), self._strange, self._quiet]
+        return [int(self.raised), self._usual]
 
     def restore(self, state: Sequence[int]) -> None:
         """Take it up again."""
-        self.raised, self._strange, self._quiet = bool(state[0]), state[1], state[2]
+        self.raised, self._usual = bool(state[0]), state[1]
 
 
-def delayed(strange: Bools, on: int = 1, off: int = 0) -> Bools:
+def delayed(strange: Bools, off: int = 0) -> Bools:
     """`Delay` over rows, [t]."""
-    delay = Delay(on, off)
+    delay = Delay(off)
     return np.array([delay.take(bool(one)) for one in strange], bool)

@@ -22,8 +22,8 @@ from gemel.loop.decide import Situation
 
 LEAST_ROWS = 100
 """Rows of a normal time without which nothing is judged."""
-DOUBT = 0.05
-"""A row with a p-value below this, right before an alarm, is where it began."""
+ODD = 100.0
+"""A row so many times as likely as an alarm is where it began, if odder ones only follow."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ class Group:
 
     def __init__(self, watching: Watching, subject: str, names: Sequence[str], rate: float, step: int) -> None:
         self._watching, self.subject, self.names = watching, subject, tuple(names)
-        self._judge = Judge(*watching.make(), alarms_per_week=rate, step=step, combine=watching.combine)
+        self._judge = Judge(
+            *watching.make(), alarms_per_week=rate, step=step, wait=watching.raise_after, combine=watching.combine
+        )
         self._need = max(duration(watching.learn) // step, LEAST_ROWS)
-        self._delay = Delay(watching.raise_after, watching.clear_after)
+        self._delay = Delay(watching.clear_after)
         self._rows: Floats = np.empty((0, len(self.names)))  # until there are enough to learn from
-        self._past: deque[tuple[int, float]] = deque(maxlen=256)  # (time, p) of the last rows
+        self._past: deque[tuple[int, float]] = deque(maxlen=256)  # (time, how strange) of the last rows
         self._open: Finding | None = None
         self._worst = 0.0
 
@@ -86,7 +88,7 @@ class Group:
         strange, shares = self._judge.score(values)
         news = []
         for stamp, one, share in zip(time.tolist(), strange.tolist(), shares, strict=True):
-            self._past.append((stamp, one * self._judge.limit))
+            self._past.append((stamp, one))
             if (found := self._told(now, self._delay.take(one < 1.0), one, share)) is not None:
                 news.append(found)
         return news
@@ -115,13 +117,11 @@ class Group:
         return self._open
 
     def _began(self) -> int:
-        """The first row of the strange ones in a row that led here."""
-        start = self._past[-1][0]
-        for stamp, p in reversed(self._past):
-            if p >= DOUBT:
-                break
-            start = stamp
-        return start
+        """The first row of the odd ones that led here."""
+        back = self._watching.raise_after  # the judge speaks of so many rows at once
+        while back < len(self._past) and self._past[-back][1] < ODD:
+            back += 1
+        return self._past[-min(back, len(self._past))][0]
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

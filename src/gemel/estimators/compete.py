@@ -85,7 +85,7 @@ class Compete:
     - `lead`: how far ahead they are judged; about as far as decisions look.
     - `margin`: evidence to take over, nats. 3 are odds of twenty to one if runs were independent.
     - `least`: how much better a value must be foretold to be worth a change, nats; 0.05 are errors smaller by 5 %.
-    - `window`: over which `score` is averaged, for people and for who takes over from a champion that fails.
+    - `window`: over which `score` and `spread` are averaged; `score` says who takes over at a failure.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,14 @@ def test_the_engine_survives_a_plant_that_does_not(caplog: pytest.LogCaptureFixt
     twin.run()
     assert "the virtual plant has stopped: segv.fmu crashed (SIGSEGV) at t = 300 s" in caplog.text
     assert twin.store.latest(["level"]).time[0] == START + 300 * SECOND
+
+
+def test_a_fork_takes_the_start_value_of_an_input_nobody_gives() -> None:
+    copy = f'simulator = {{ kind = "fmu", path = "{fmu("tank")}", interface = "me" }}\n'
+    copy += 'estimator = { kind = "enkf", noise = { level = 0.1 }, members = 4 }\n'
+    twin = load(copy + re.sub(r"  \{ name = .inflow.*\n", "", PLANT.format(path=fmu("tank"))))
+    twin.run()
+    level = twin.fork(members=4).set("inflow", 1.0).run("5min").of("level")
+    assert level[-1] == pytest.approx(2.0, rel=1e-3)
+    untouched = twin.fork(members=4).run("5min").of("level")
+    assert np.isfinite(untouched).all()

@@ -14,6 +14,7 @@ from typing import Any
 
 from gemel.core.errors import Conflict, InputError, PartError
 from gemel.policies.schedule.bound import alone, bound, overload
+from gemel.policies.schedule.calendar import fit, merged, worked
 from gemel.policies.schedule.dispatch import dispatch, follow, rules
 from gemel.policies.schedule.problem import Machine, Problem, Schedule, check
 from gemel.policies.schedule.verify import verify
@@ -147,8 +148,10 @@ def reschedule(
         if task.end > now and task.machine in back:
             if interrupted == "restart":
                 continue
+            closed = merged(problem.machine(task.machine).closed)
             work = problem.order(task.order).operations[task.step].machines.get(task.machine, 0)
-            task = replace(task, end=max(back[task.machine], now) + min(task.end - now, work))
+            left = min(worked(closed, now, task.end), work)
+            task = replace(task, end=fit(closed, max(back[task.machine], now), left, True)[1])
         frozen.append(task)
     machines = tuple(_broken(m, now, back.get(m.name, now)) for m in problem.machines)
     visited = tuple(v for v in schedule.visits if v.start < now)
