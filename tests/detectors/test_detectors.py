@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,16 @@ def test_a_twin_learns_from_its_stored_past_and_survives_the_file() -> None:
     found = twin.findings(all=True)
     assert any(f.subject in ("hum", "pump-1") and START + 640 * MINUTE < f.start < START + 665 * MINUTE for f in found)
     assert not twin.findings()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("GEMEL_DATA" not in os.environ, reason="needs GEMEL_DATA")
+def test_valves_that_close_are_found() -> None:
+    detect = pytest.importorskip("bench.detect")
+    runs = [detect.read(path) for path in sorted((Path(os.environ["GEMEL_DATA"]) / "skab" / "valve2").glob("*.csv"))]
+    f1, false, _ = detect.outliers(runs, [detect.committee(run.values) for run in runs])
+    assert f1 >= 0.80
+    assert false <= 15
 
 
 def test_the_twin_file_keeps_what_was_said() -> None:

@@ -67,7 +67,7 @@ class Calibration:
         higher = n - np.searchsorted(self._sorted, scores, "left")
         rank = (1.0 + higher) / (n + 1.0)
         tail = self._share * np.exp(-np.maximum(scores - self._start, 0.0) / self._excess)
-        found: Floats = np.where(scores > self._start, np.maximum(np.minimum(tail, rank), 1e-300), rank)
+        found: Floats = np.where(scores > self._start, np.maximum(tail, 1e-300), rank)
         return np.where(np.isfinite(scores), found, 1.0)
 
     def score(self, p: float) -> float:

@@ -25,7 +25,7 @@ ENOUGH = 3000
 """Rows of its own past by which a judge sets its rate."""
 FIRST = 5
 """Rows of an alarm that count as if it were a false one."""
-USUAL = 1e-4
+USUAL = 1e-3
 """Rows with a p-value above this join; a twin's own false alarms are too few for the rest to be missed."""
 COMBINE: Mapping[str, Callable[[Floats], Floats]] = {"cauchy": cauchy, "fisher": fisher}
 

@@ -2,13 +2,16 @@
 
 Active schedules after Giffler and Thompson (1960): of all operations that could be next take the one that would end
 first; of those that want its machine before then, the rule chooses. The rules are the shop floor's own: the order that
-is nearest to being late for its weight, the one with most work left, the shortest operation, first come.
+is nearest to being late, the one with most work left, first come, and the apparent tardiness cost with set-ups (Lee,
+Bhaskaran and Pinedo 1997).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from math import log
 
 from gemel.policies.schedule.calendar import FAR, fit, merged
 from gemel.policies.schedule.problem import Machine, Order, Problem, Schedule, Service, Task, Visit, Window
@@ -120,17 +123,25 @@ def dispatch(problem: Problem, rule: Rule, machines: Mapping[tuple[str, int], st
 def rules(problem: Problem) -> dict[str, Rule]:
     """The shop floor's rules, by name."""
 
+    works = [min(o.machines.values()) for order in problem.orders for o in order.operations]
+    mean = max(sum(works) / max(len(works), 1), 1.0)
+    lengths = [t for m in problem.machines for t in m.setups.values() if t]
+    setup = sum(lengths) / len(lengths) if lengths else 1.0
+
     def slack(order: Order, left: int, task: Task) -> float:
-        if order.due is None and order.deadline is None:
-            return 1e9 - left
-        due = min(x for x in (order.due, order.deadline) if x is not None)
-        return (due - left - task.start) / max(order.weight, 1)
+        due = [x for x in (order.due, order.deadline) if x is not None]
+        return min(due) - left - task.start if due else 1e9 - left
+
+    def tardiness(order: Order, left: int, task: Task, ahead: float) -> float:
+        index = log(max(order.weight, 0.01) / max(left, 1)) - max(slack(order, left, task), 0.0) / (ahead * mean)
+        return (task.setup[1] - task.setup[0] if task.setup else 0) / (0.3 * setup) - index
 
     return {
         "least slack": slack,
         "most work left": lambda order, left, task: -left,
-        "shortest": lambda order, left, task: task.end - _begin(task),
         "first come": lambda order, left, task: task.start,
+        "apparent tardiness, near": partial(tardiness, ahead=0.5),
+        "apparent tardiness": partial(tardiness, ahead=2.0),
     }
 
 
