@@ -216,8 +216,8 @@ def test_p_values_fall_as_scores_rise(scores: list[float], fresh: list[float]) -
 
 def test_p_values_of_a_normal_time_are_uniform_and_their_tail_goes_on() -> None:
     rng = np.random.default_rng(13)
-    calibration = Calibration()
-    calibration.add(rng.standard_exponential(5000))
+    calibration = Calibration(memory=20_000)
+    calibration.add(rng.standard_exponential(20_000))
     p = calibration.p(rng.standard_exponential(200_000))
     for level, rel in ((0.5, 0.05), (0.1, 0.1), (0.01, 0.3), (0.001, 0.5), (1e-4, 0.7)):
         assert (p < level).mean() == pytest.approx(level, rel=rel), level

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gemel.core.values import Floats
+from gemel.core.values import Float32s, Floats
 
 WEEK = 7 * 86_400 * 10**9
 TAIL, MOST = 0.1, 200  # share of the scores that shape the tail, and at most how many: far out it is truer
@@ -30,8 +30,8 @@ class Calibration:
     taken as exponential. Rows that exceed together count as one alarm: `cluster` is the mean number of rows in a run.
     """
 
-    memory: int = 10_000  # scores kept; the oldest go
-    scores: Floats = field(default_factory=lambda: np.empty(0))
+    memory: int = 3000  # scores kept; the oldest go
+    scores: Float32s = field(default_factory=lambda: np.empty(0, np.float32))
     cluster: float = 1.0
     _share: float = TAIL
     _start: float = math.inf  # of the tail
@@ -40,8 +40,10 @@ class Calibration:
 
     def add(self, scores: Floats) -> None:
         """More scores of a normal time, [n]; those that are not finite are left out."""
-        kept = np.concatenate([self.scores, scores[np.isfinite(scores)]])[-self.memory :]
-        self.scores, self._sorted = kept, np.sort(kept)
+        fresh = scores[np.isfinite(scores)].astype(np.float32)
+        self.scores = np.concatenate([self.scores, fresh])[-self.memory :]
+        kept = self.scores.astype(np.float64)
+        self._sorted = np.sort(kept)
         if len(kept) < LEAST:
             return
         self._share = min(TAIL, MOST / len(kept))
@@ -60,7 +62,7 @@ class Calibration:
         return len(self.scores) >= LEAST
 
     def p(self, scores: Floats) -> Floats:
-        """p-values, [n]; 1 for a score that is not finite."""
+        """p-values, [n]; 1 for a score that is NaN."""
         if not self.ready:
             return np.ones(len(scores))
         n = len(self._sorted)
@@ -68,7 +70,7 @@ class Calibration:
         rank = (1.0 + higher) / (n + 1.0)
         tail = self._share * np.exp(-np.maximum(scores - self._start, 0.0) / self._excess)
         found: Floats = np.where(scores > self._start, np.maximum(tail, 1e-300), rank)
-        return np.where(np.isfinite(scores), found, 1.0)
+        return np.where(np.isnan(scores), 1.0, found)
 
     def score(self, p: float) -> float:
         """The score in the tail that has this p-value."""

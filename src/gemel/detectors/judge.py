@@ -23,6 +23,8 @@ AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""
 ENOUGH = 3000
 """Rows of its own past by which a judge sets its rate."""
+PAST = 10_000
+"""Rows of it that are kept."""
 FIRST = 5
 """Rows of an alarm that count as if it were a false one."""
 USUAL = 1e-3
@@ -76,7 +78,7 @@ class Judge:
         self._pending: list[Floats] = []  # [m] scores of normal rows that are not ranked among yet, [n, k]
         self._heard = 0  # rows since the last time they were
         self._last: Floats = np.empty(0)  # [wait - 1] p-values before the next row
-        self._past = Calibration()  # of the judge itself: what -log p has lasted for `wait` rows
+        self._past = Calibration(PAST)  # of the judge itself: what -log p has lasted for `wait` rows
         self._quiet: list[float] = []  # what joins it next
         self._run = 0  # rows that the present alarm has lasted
 
@@ -183,7 +185,7 @@ class Judge:
             for one, scores in zip(self.calibrations[-1], rows, strict=True):
                 one.add(np.asarray(scores))
         self._pending, self._heard = list(state["pending"]), state["heard"]
-        self._last, self._quiet, self._past = np.asarray(state["last"]), list(state["quiet"]), Calibration()
+        self._last, self._quiet, self._past = np.asarray(state["last"]), list(state["quiet"]), Calibration(PAST)
         self._past.add(np.asarray(state["past"]))
         self._run = state["run"]
 

@@ -20,6 +20,8 @@ from gemel.core.values import Belief, Floats, Ints
 from gemel.simulators.draw import draw, exact
 
 DAY, YEAR = 86_400.0, 365.2425 * 86_400.0
+CELLS = 16_384
+"""Steps x members that are run at once: more no longer fit the processor's cache."""
 
 CONSTANTS = ("x", "y", "k11", "k21", "k22", "tau_winding", "R")
 _CHARACTERISTICS = (*CONSTANTS, "tau_oil", "oil_rise", "hot_rise")
@@ -201,14 +203,20 @@ class Thermal:
         return Memory(when, states, seed)
 
     def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
-        states = self._advance(memory, inputs, dt)
+        states = self._advance(memory, inputs[:, None], dt)[:, 0]
         moved = Memory(memory.time + round(dt * 1e9), states, memory.seed, memory.draw)
         return moved, self._outputs(states)
 
     def run(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
-        out = np.empty((len(inputs), len(self.outputs), memory.states.shape[1]))
-        for i, row in enumerate(inputs):
-            memory, out[i] = self.step(memory, row, dt)
+        steps, m = len(inputs), memory.states.shape[1]
+        out = np.empty((steps, len(self.outputs), m))
+        # an input that is missing holds what was before: step by step then
+        many = max(CELLS // m, 1) if np.isfinite(inputs).all() else 1
+        for i in range(0, steps, many):
+            states = self._advance(memory, inputs[i : i + many].transpose(1, 0, 2), dt)
+            out[i : i + many] = self._outputs(states).transpose(1, 0, 2)
+            time = memory.time + states.shape[1] * round(dt * 1e9)
+            memory = Memory(time, states[:, -1].copy(), memory.seed, memory.draw)
         return memory, out
 
     def select(self, memory: Memory, index: Sequence[int]) -> Memory:
@@ -240,34 +248,54 @@ class Thermal:
         return spread
 
     def _advance(self, memory: Memory, inputs: Floats, dt: float) -> Floats:
-        """States [k, m] after `dt` seconds."""
-        c, row, time = self._c, self._row, memory.time + round(dt * 1e9)
-        keep, pull, spread, fast = self._decays(dt)
-        states = memory.states.copy()
-        drifting = states[self._drift :]
-        drifting *= keep
-        drifting += pull
-        if memory.seed is not None:
-            normal = draw(memory.seed, time, len(drifting) + 1, states.shape[1], memory.draw)
-            drifting += spread * normal[1:]
-            np.maximum(drifting, self._low, out=drifting)
-            np.minimum(drifting, self._high, out=drifting)
+        """States [k, t, m] under inputs [u, t, m], `dt` seconds each. Only what depends on the step before is done step
+        by step; several steps at once need inputs that are all known."""
+        c, row, before, count = self._c, self._row, memory.states, inputs.shape[1]
+        states = np.empty((len(before), count, before.shape[1]))
+        states[3 : self._drift] = before[3 : self._drift, None]
+        shock = self._drifted(memory, dt, states[self._drift :])
         self._hear(states, inputs)
         if not self.ambient:
-            states[row["ambient"]] = self._basis(time) @ states[-len(_LATENT) :]
+            basis = np.array([self._basis(memory.time + (i + 1) * round(dt * 1e9)) for i in range(count)])
+            states[row["ambient"]] = np.einsum("tk,ktm->tm", basis, states[-len(_LATENT) :])
         k, tau = states[row["load"]], states[row["tau_oil"]] * 60.0
         ultimate, slower = self._ultimate(states, k)
-        states[0] = ultimate + (states[0] - ultimate) * np.exp(-dt / (c["k11"] * tau * slower))
-        if memory.seed is not None:
-            states[0] += self.oil_noise * math.sqrt(dt / 3600.0) * normal[0]
         rise = states[row["hot_rise"]] * k ** c["y"]
-        states[1] = c["k21"] * rise * (1.0 - fast) + states[1] * fast
-        slow = np.exp(-dt * c["k22"] / tau)
-        states[2] = (c["k21"] - 1.0) * rise * (1.0 - slow) + states[2] * slow
+        keep = [np.exp(-dt / (c["k11"] * tau * slower)), self._decays(dt)[3], np.exp(-dt * c["k22"] / tau)]
+        for i, due in enumerate((ultimate, c["k21"] * rise, (c["k21"] - 1.0) * rise)):
+            now, left = before[i], np.broadcast_to(keep[i], due.shape)
+            due *= 1.0 - keep[i]
+            if i == 0:
+                due += shock
+            for t in range(count):
+                now = np.multiply(now, left[t], out=states[i, t])
+                now += due[t]
         return states
 
+    def _drifted(self, memory: Memory, dt: float, out: Floats) -> Floats | float:
+        """Into `out` [k, t, m] the drifting states after each step; returns the noise of the top oil [t, m]."""
+        keep, pull, spread, _ = self._decays(dt)
+        now, count = memory.states[self._drift :], out.shape[1]
+        if memory.seed is None:
+            np.subtract(now[:, None], self._mean[:, :, None], out=out)
+            out *= keep[:, :, None] ** np.arange(1, count + 1)[:, None]
+            out += self._mean[:, :, None]
+            return 0.0
+        shock = np.empty(out.shape[1:])
+        for i in range(count):
+            time = memory.time + (i + 1) * round(dt * 1e9)
+            normal = draw(memory.seed, time, len(now) + 1, now.shape[1], memory.draw)
+            now = np.multiply(now, keep, out=out[:, i])
+            now += pull
+            now += spread * normal[1:]
+            np.maximum(now, self._low, out=now)
+            np.minimum(now, self._high, out=now)
+            shock[i] = normal[0]
+        shock *= self.oil_noise * math.sqrt(dt / 3600.0)
+        return shock
+
     def _hear(self, states: Floats, inputs: Floats) -> None:
-        """In place: inputs [u, m] that are known replace the held ones."""
+        """In place: inputs [u, ..., m] that are known replace the held ones [k, ..., m]."""
         n = len(self.load)
         squares = inputs[0] * inputs[0]
         for other in inputs[1:n]:
@@ -281,7 +309,7 @@ class Thermal:
             np.copyto(states[self._row[name]], value, where=value == value)
 
     def _ultimate(self, states: Floats, k: Floats) -> tuple[Floats, Floats]:
-        """The top oil's steady state [m], and the factor on rise and time constant from forced cooling."""
+        """The top oil's steady state [..., m], and the factor on rise and time constant from forced cooling."""
         c = self._c
         slower: Floats = np.ones(1)
         if self.fan:
@@ -297,7 +325,7 @@ class Thermal:
         states[1], states[2] = self._c["k21"] * rise, (self._c["k21"] - 1.0) * rise
 
     def _outputs(self, states: Floats) -> Floats:
-        out = np.empty((len(self.outputs), states.shape[1]))
+        out = np.empty((len(self.outputs), *states.shape[1:]))
         out[0] = states[0]
         out[1] = states[0] + states[1] - states[2] + states[self._row["hot_offset"]]
         if self.paper == "normal":
