@@ -15,7 +15,7 @@ from gemel.core.values import Belief, Bools, Floats, Frame
 from gemel.estimators import analysis
 from gemel.estimators.amortised import Amortised
 from gemel.estimators.history import History, Priors
-from gemel.estimators.importance import Sample, linearised, normal, sample
+from gemel.estimators.importance import LEAN, Sample, linearised, normal, sample
 from gemel.estimators.posterior import Posterior
 from gemel.loop.simulate import Assignable
 
@@ -84,7 +84,7 @@ def started(posterior: Posterior, start: Amortised, members: int, rng: np.random
             return None
         near, doubt = linearised(posterior, w, observed)
         if doubt < _SURE:
-            found = sample(posterior, near, members, rng, rounds=4)
+            found = sample(posterior, near, members, rng, rounds=4, size=LEAN)
             return found if found and found.effective >= 1.0 else None
         w = near.mean + near.low @ rng.standard_normal((r, few))
     return None

@@ -14,8 +14,8 @@ import numpy as np
 from gemel.core.values import Floats
 from gemel.estimators.posterior import Posterior
 
-SIZE = 2
-"""Draws of a round, to the members that are asked for."""
+SIZE, LEAN = 2.0, 1.7
+"""Draws of a round, to the members that are asked for; of one that begins close by."""
 WIDE, SHARE = 2.0, 0.25
 """Standard deviations of the wider part of q to those of the other, and how much of q it is."""
 RIGHT = 0.1
@@ -49,6 +49,7 @@ def sample(
     rng: np.random.Generator,
     rounds: int = _ROUNDS,
     cloud: Floats | None = None,
+    size: float = SIZE,
 ) -> Sample | None:
     """`members` draws of the posterior, found from a normal distribution near it; None where they would be too few.
 
@@ -62,7 +63,7 @@ def sample(
     shapes = [near]
     found: list[tuple[Floats, Floats, Floats]] = []  # draws, their states at the end, log density of each
     for _ in range(rounds):
-        w = _draws(shapes[-1], SIZE * members, rng)
+        w = _draws(shapes[-1], round(size * members), rng)
         observed, states = posterior.run(w)
         found.append((w, states, posterior.log(w, observed)))
         if cloud is not None and len(found) == 1 and _right(found[0][2], w, near):

@@ -259,17 +259,21 @@ class Thermal:
             basis = np.array([self._basis(memory.time + (i + 1) * round(dt * 1e9)) for i in range(count)])
             states[row["ambient"]] = np.einsum("tk,ktm->tm", basis, states[-len(_LATENT) :])
         k, tau = states[row["load"]], states[row["tau_oil"]] * 60.0
+        if inputs.strides[-1] == 0 and np.isfinite(inputs[..., 0]).all():
+            k = k[:, :1]  # one load for all members: a power is dear
         ultimate, slower = self._ultimate(states, k)
         rise = states[row["hot_rise"]] * k ** c["y"]
-        keep = [np.exp(-dt / (c["k11"] * tau * slower)), self._decays(dt)[3], np.exp(-dt * c["k22"] / tau)]
-        for i, due in enumerate((ultimate, c["k21"] * rise, (c["k21"] - 1.0) * rise)):
-            now, left = before[i], np.broadcast_to(keep[i], due.shape)
-            due *= 1.0 - keep[i]
-            if i == 0:
-                due += shock
-            for t in range(count):
-                now = np.multiply(now, left[t], out=states[i, t])
-                now += due[t]
+        keep, due, moved = (np.empty((count, 3, before.shape[1])) for _ in range(3))
+        keep[:, 0] = np.exp(-dt / (c["k11"] * tau * slower))
+        keep[:, 1], keep[:, 2] = self._decays(dt)[3], np.exp(-dt * c["k22"] / tau)
+        due[:, 0], due[:, 1], due[:, 2] = ultimate, c["k21"] * rise, (c["k21"] - 1.0) * rise
+        due *= 1.0 - keep
+        due[:, 0] += shock
+        now = before[:3]
+        for t in range(count):
+            now = np.multiply(now, keep[t], out=moved[t])
+            now += due[t]
+        states[:3] = moved.transpose(1, 0, 2)
         return states
 
     def _drifted(self, memory: Memory, dt: float, out: Floats) -> Floats | float:
