@@ -8,7 +8,6 @@ too, stands inside the same conformal wrapper, so that none wins by its bands al
 from __future__ import annotations
 
 import gzip
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from bench.harness import Bench
 from gemel.core.values import DECILES, GOOD, Frame
+from gemel.fetch import fetch
 from gemel.forecasters.conformal import Conformal
 from gemel.forecasters.member import member
 from gemel.forecasters.score import coverage, crps, mase
@@ -39,8 +39,8 @@ class Row:
 
 
 def ettm1(folder: str | None = None) -> Frame:
-    """ETTm1 as a frame; `folder` defaults to the environment variable GEMEL_DATA."""
-    path = Path(folder or os.environ["GEMEL_DATA"]) / "ett" / "ETTm1.csv.gz"
+    """ETTm1 as a frame, from `folder` or where `gemel fetch` keeps it; downloaded if it is not there yet."""
+    path = (Path(folder) / "ett" if folder else fetch("ett")) / "ETTm1.csv.gz"
     with gzip.open(path, "rt") as file:
         lines = file.read().splitlines()[1:]
     time = np.array([line.split(",", 1)[0] for line in lines], "datetime64[ns]").astype(np.int64)
