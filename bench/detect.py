@@ -29,8 +29,8 @@ import numpy as np
 from bench.harness import Bench
 from gemel.core.values import Bools, Floats
 from gemel.detectors.committee import Committee
-from gemel.detectors.components import Components
-from gemel.detectors.judge import Judge, delayed
+from gemel.detectors.statistics.components import Components
+from gemel.detectors.statistics.judge import Judge, delayed
 
 FIT, SECOND = 400, 10**9
 WINDOW_S = 60.0

@@ -38,7 +38,7 @@ from gemel.forecasters.conformal import Conformal
 from gemel.forecasters.member import member
 from gemel.forecasters.score import pinball
 from gemel.loop.simulate import rollout
-from gemel.simulators.residual import Residual
+from gemel.simulators.residual.simulator import Residual
 from gemel.simulators.thermal import Thermal
 
 QUICK = "--quick" in sys.argv[1:]

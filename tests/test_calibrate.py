@@ -21,16 +21,16 @@ from gemel.core.errors import ConfigError, Conflict, InputError, NotFound
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Ack, Batch, Belief, Command, Finding, Floats, Frame, Signals
-from gemel.desk.calibrate import calibrate, sensed
-from gemel.desk.calibration_card import Task
-from gemel.desk.hindcast import score
-from gemel.desk.whitened import memory, related
+from gemel.desk.calibration.card import Task
+from gemel.desk.calibration.fit import calibrate, sensed
+from gemel.desk.calibration.hindcast import score
+from gemel.desk.calibration.whitened import memory, related
 from gemel.detectors.validity import DRIFTS, EXPIRED, OUTSIDE, Validity
 from gemel.estimators.enkf import Enkf
 from gemel.forecasters.naive import Naive
 from gemel.loop.decide import Situation
 from gemel.policies.shooting import Shooting
-from gemel.simulators.residual import Residual
+from gemel.simulators.residual.simulator import Residual
 from gemel.simulators.thermal import Thermal
 from gemel.stores.memory import Memory
 from gemel.testing import check_detector
@@ -347,7 +347,7 @@ def test_drift_calibrates_again(tmp_path: Path) -> None:
 
 def test_on_the_wall_clock_turns_go_on_meanwhile(tmp_path: Path) -> None:
     """What comes out is put to use between two turns; what cannot be done is an event, and the twin lives on."""
-    from gemel.desk.reopen import Again
+    from gemel.desk.calibration.reopen import Again
     from gemel.loop.run import Loop
 
     finding = Finding("f", EXPIRED, NAME, START, START, 0.4, 0.9, "it is old", by="validity")

@@ -19,11 +19,12 @@ from gemel.core.errors import ConfigError, Conflict, GemelError, nearest
 from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Asset, Command, Decision, Finding, Forecast, Frame, Signal, Signals
-from gemel.desk import Desk, calibration, people
+from gemel.desk import Desk, people
 from gemel.desk.bell import ringing
+from gemel.desk.calibration import versions as calibration
+from gemel.desk.calibration.reopen import reopening
 from gemel.desk.challenge import challenged
 from gemel.desk.fork import Fork, forked
-from gemel.desk.reopen import reopening
 from gemel.loop.act import Actuator
 from gemel.loop.run import Loop
 from gemel.loop.stages import Stages

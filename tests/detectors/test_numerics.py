@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from gemel.core.codec import decode, encode
 from gemel.core.values import Floats
-from gemel.detectors.calibration import Calibration, cauchy, fisher
-from gemel.detectors.changepoint import Bayes, Cusum
-from gemel.detectors.components import Components
-from gemel.detectors.degradation import Degradation
-from gemel.detectors.discord import Discord
-from gemel.detectors.judge import Judge, Statistics, delayed
-from gemel.detectors.level import Level, fit_level, wandering
-from gemel.detectors.waveform import Waveform, features, names
+from gemel.detectors.statistics.calibration import Calibration, cauchy, fisher
+from gemel.detectors.statistics.changepoint import Bayes, Cusum
+from gemel.detectors.statistics.components import Components
+from gemel.detectors.statistics.degradation import Degradation
+from gemel.detectors.statistics.discord import Discord
+from gemel.detectors.statistics.judge import Judge, Statistics, delayed
+from gemel.detectors.statistics.level import Level, fit_level, wandering
+from gemel.detectors.statistics.waveform import Waveform, features, names
 
 MINUTE = 60 * 10**9
 KINDS: dict[str, Callable[[], Statistics]] = {

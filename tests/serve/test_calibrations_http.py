@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gemel.core.calibrated import NAME
-from gemel.desk.calibrate import calibrate, task
+from gemel.desk.calibration.fit import calibrate, task
 from serve.cooler import Plant, cooler, settled
 from serve.served import Served, served
 

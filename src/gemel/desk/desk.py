@@ -19,7 +19,7 @@ from gemel.core.units import duration, instant, instant_id
 from gemel.core.values import LEVELS, Ack, Asset, Belief, Command, Decision, Finding, Forecast, Frame, Signals
 from gemel.desk import replay, rollup
 from gemel.desk.alarms import Alarms
-from gemel.desk.calibration import Calibrations
+from gemel.desk.calibration.versions import Calibrations
 from gemel.desk.estimates import estimates
 from gemel.desk.fork import answered, forked
 from gemel.desk.hands import Hands

@@ -9,7 +9,7 @@ from gemel.core.errors import ConfigError, nearest
 from gemel.core.registry import build, declared
 from gemel.core.setting import Setting
 from gemel.core.values import Finding
-from gemel.detectors.judge import COMBINE, Statistics
+from gemel.detectors.statistics.judge import COMBINE, Statistics
 from gemel.detectors.watch import Watch, Watching
 from gemel.loop.decide import Situation
 

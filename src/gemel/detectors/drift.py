@@ -9,9 +9,9 @@ from gemel.core.errors import ConfigError, nearest
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import Finding
-from gemel.detectors.changepoint import Bayes, Cusum
-from gemel.detectors.judge import Statistics
-from gemel.detectors.level import Level
+from gemel.detectors.statistics.changepoint import Bayes, Cusum
+from gemel.detectors.statistics.judge import Statistics
+from gemel.detectors.statistics.level import Level
 from gemel.detectors.watch import Watch, Watching
 from gemel.loop.decide import Situation
 

@@ -13,8 +13,8 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding, Floats, Times
-from gemel.detectors.degradation import Degradation
 from gemel.detectors.reading import Reading
+from gemel.detectors.statistics.degradation import Degradation
 from gemel.loop.decide import Situation
 
 LEAST_ROWS = 100

@@ -9,9 +9,9 @@ from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import Finding
-from gemel.detectors.judge import Statistics
+from gemel.detectors.statistics.judge import Statistics
+from gemel.detectors.statistics.waveform import Waveform
 from gemel.detectors.watch import Watch, Watching
-from gemel.detectors.waveform import Waveform
 from gemel.loop.decide import Situation
 
 

@@ -9,8 +9,8 @@ from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import Finding
-from gemel.detectors.components import Components
-from gemel.detectors.judge import Statistics
+from gemel.detectors.statistics.components import Components
+from gemel.detectors.statistics.judge import Statistics
 from gemel.detectors.watch import Watch, Watching
 from gemel.loop.decide import Situation
 

@@ -16,8 +16,8 @@ from gemel.core.errors import ConfigError, InputError
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding, Floats, Times
-from gemel.detectors.judge import Delay, Judge, Statistics
 from gemel.detectors.reading import Reading
+from gemel.detectors.statistics.judge import Delay, Judge, Statistics
 from gemel.loop.decide import Situation
 
 LEAST_ROWS = 100

@@ -31,7 +31,7 @@ PAGE = 4096
 HEAD = struct.Struct("=Qdq")  # signs of life, the FMU's time, the address space in pages when a signal came
 STATM = "/proc/self/statm"
 FATAL = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
-PLAIN = ("Exception", "FMICallException", "RuntimeError", "Ended")
+PLAIN = ("Exception", "FMICallException", "Absent", "RuntimeError", "Ended")
 """Errors whose text says it all."""
 FULL = 0.75
 """An instance that fails with this share of its memory in use wanted more of it."""
@@ -119,11 +119,24 @@ class Host:
         return held
 
     def _make(self, states: Floats, parameters: Floats) -> Any:
-        from gemel.simulators.fmu.instance import library
+        from gemel.simulators.fmu.library import library
 
         if self._functions is None:
             self._functions = library(self.wiring)
-        return self._kind(self.wiring, self._functions, self.said.append, states, parameters)
+        given = self.wiring, self._functions, self.said.append, states, parameters
+        try:
+            return self._kind(*given)
+        except Exception:
+            if not self.said and not self.wiring.fmu.alone:  # once more, to hear why
+                with suppress(Exception):
+                    self._kind(*given, aloud=True)
+            raise
+
+    def close(self) -> None:
+        """Take leave of every instance."""
+        for held in self._held.values():
+            with suppress(Exception):
+                held.close()
 
     def _steps(self, held: Any, inputs: Floats, dt: float) -> Floats:
         outputs = np.empty((len(inputs), len(self.wiring.outputs)))
@@ -176,6 +189,9 @@ def main(pipe_number: int, box_number: int) -> None:
             tasks = pipe.recv()
         except (EOFError, OSError):
             _leave(folder)
+        if tasks is None:
+            host.close()
+            os._exit(0)
         try:
             said: Any = [host.do(task) for task in tasks]
         except BaseException as error:
@@ -213,6 +229,8 @@ def _watch(parent: int, folder: str) -> None:
 def _leave(folder: str) -> None:
     """The parent is gone, so nobody else tidies up. Without the FMU's own leave-taking, which may hang."""
     shutil.rmtree(folder, ignore_errors=True)
+    if os.getpgrp() == os.getpid():  # with what the FMU has started
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 

@@ -22,6 +22,8 @@ from gemel.core.values import Floats
 INTEGERS = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
 NUMBERS = ("Real", "Float64", "Float32", "Integer", "Boolean", "Enumeration", *INTEGERS)
 DESCRIPTION = "modelDescription.xml"
+SERIOUS = ("logStatusWarning", "logStatusDiscard", "logStatusError", "logStatusFatal")
+"""Categories of messages, as FMI names them, that are asked for."""
 MOST_LOCALS = 200
 """Outputs of an FMU that declares neither outputs nor states: so many of its own variables."""
 
@@ -92,6 +94,7 @@ class Description:
     tolerance: float | None
     indicators: int  # of state events
     completes: bool  # wants to be told of every completed step of the solver
+    categories: tuple[str, ...]  # of messages about errors
 
     @property
     def complete(self) -> bool:
@@ -184,7 +187,13 @@ def _files(path: Path) -> tuple[set[str], bytes]:
             names = {p.relative_to(path).as_posix() for p in path.rglob("*")}
             return names, (path / DESCRIPTION).read_bytes()
         with zipfile.ZipFile(path) as pack:
-            return set(pack.namelist()), pack.read(DESCRIPTION)
+            names = {n.replace("\\", "/") for n in pack.namelist()}  # some tools of Windows write these
+            if f"{path.stem}/{DESCRIPTION}" in names and DESCRIPTION not in names:
+                raise ConfigError(
+                    [f"fmu: {path.name} holds its {DESCRIPTION} in a folder"],
+                    "zip what is in the folder, not the folder",
+                )
+            return names, pack.read(DESCRIPTION)
     except (KeyError, FileNotFoundError):
         raise ConfigError([f"fmu: {path.name} holds no {DESCRIPTION}: it is not an FMU"], "export it again") from None
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError) as error:
@@ -247,6 +256,7 @@ def _described(name: str, version: int, chosen: str, side: Any, found: Any) -> D
         tolerance=tolerance if tolerance > 0 else None,
         indicators=found.numberOfEventIndicators,
         completes=bool(getattr(side, "needsCompletedIntegratorStep", False)) or version == 1,
+        categories=tuple(c.name for c in found.logCategories if c.name in SERIOUS) if version > 1 else (),
     )
 
 

@@ -32,9 +32,10 @@ class ModelExchange:
     """An FMU that leaves the solving to its caller."""
 
     def __init__(
-        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats
-    ) -> None:
-        self._fmu = Binding(wiring, functions, say)
+        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats,
+        aloud: bool = False,
+    ) -> None:  # fmt: skip
+        self._fmu = Binding(wiring, functions, say, aloud)
         self._fixed = not all(wiring.fmu.elements[n][0].tunable for n in wiring.parameters)
         self._solver: Solver | None = None
         self.time, self._event, self._over = wiring.fmu.start, math.inf, False
@@ -167,7 +168,7 @@ class ModelExchange:
 
     def _completed(self) -> bool:
         """Says that a step is completed; whether the FMU wants an event then."""
-        said = self._fmu.fmu.completedIntegratorStep()
+        said = self._fmu.fmu.completedIntegratorStep(**self._fmu.onward)
         if self._fmu.wiring.fmu.version == 1:
             return bool(said)
         self._over = self._over or bool(said[1])

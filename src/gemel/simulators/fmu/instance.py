@@ -5,23 +5,28 @@ FMPy binds the C functions; the order in which they are called is that of the st
 
 from __future__ import annotations
 
-import ctypes
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
-from fmpy import calloc, fmi1, fmi2, fmi3, free
 from fmpy.fmi1 import FMICallException
 
 from gemel.core.values import Floats
 from gemel.simulators.fmu.description import Element, Saved, Variable, Wiring
+from gemel.simulators.fmu.library import logger
 
-OFTEN = 100
+OFTEN = 10_000
 """How often an FMU that stops short within a step is asked to go on."""
-DISCARD, LAST_SUCCESSFUL, TERMINATED = 2, 2, 3
-"""fmi2Discard, fmi2LastSuccessfulTime, fmi2Terminated."""
+SHORTEST = 2.0**-20
+"""The share of a step that one which is refused is cut down to."""
+DISCARD, PENDING = 2, 5
+"""fmi2Discard, fmi2Pending."""
+DO_STEP, LAST_SUCCESSFUL, TERMINATED = 0, 2, 3
+"""fmi2DoStepStatus, fmi2LastSuccessfulTime, fmi2Terminated."""
 CLOSE = 1e-9
 """Times that differ by less than this share of a step are the same."""
 
@@ -78,7 +83,11 @@ class Values:
             kind = variable.type
             if kind == "Enumeration":
                 kind = "Integer" if version < 3 else "Int64"
-            self._kinds.setdefault(kind, _Kind(kind)).add(row, variable, place)
+            if kind not in self._kinds:
+                self._kinds[kind] = _Kind(kind)
+            self._kinds[kind].add(row, variable, place)
+        for one in self._kinds.values():
+            one.whole = np.nan_to_num(np.array(one.starts, np.float64))
 
     def get(self) -> Floats:
         """[n], in the order of the names."""
@@ -97,7 +106,7 @@ class Values:
             known = ~np.isnan(wanted)
             if not known.any():
                 continue
-            kind.whole[np.array(kind.places)[known]] = wanted[known]
+            kind.whole[np.array(kind.places, np.intp)[known]] = wanted[known]
             references, whole = kind.references, kind.whole
             if not known.all():
                 some = {kind.owners[i] for i in np.flatnonzero(known)}
@@ -117,20 +126,23 @@ class _Kind:
     def __init__(self, name: str) -> None:
         self.references: list[int] = []
         self.spans: list[slice] = []
+        self.starts: list[float] = []
         self.whole: Floats = np.empty(0)
         self.rows: list[int] = []  # of each name in the list of all names
         self.places: list[int] = []  # of each name in `whole`
         self.owners: list[int] = []  # of each name in `references`
+        self._owner: dict[int, int] = {}  # place in `references`
         self._boolean, self._limits = name == "Boolean", None
         if "Int" in name:
             self._limits = np.iinfo("int32" if name == "Integer" else name.lower())
 
     def add(self, row: int, variable: Variable, place: int) -> None:
-        if variable.reference not in self.references:
-            self.spans.append(slice(len(self.whole), len(self.whole) + variable.size))
-            self.whole = np.concatenate([self.whole, np.nan_to_num(variable.start)])
+        if variable.reference not in self._owner:
+            self._owner[variable.reference] = len(self.references)
+            self.spans.append(slice(len(self.starts), len(self.starts) + variable.size))
+            self.starts += variable.start
             self.references.append(variable.reference)
-        owner = self.references.index(variable.reference)
+        owner = self._owner[variable.reference]
         self.rows.append(row)
         self.places.append(self.spans[owner].start + place)
         self.owners.append(owner)
@@ -140,50 +152,39 @@ class _Kind:
             return [bool(v >= 0.5) for v in values]
         if self._limits is not None:
             low, high = int(self._limits.min), int(self._limits.max)
-            return [min(max(round(v), low), high) for v in values.tolist()]
+            return [low if v <= low else high if v >= high else round(v) for v in values.tolist()]
         return values.tolist()
-
-
-def library(wiring: Wiring) -> Any:
-    """The FMU's functions, loaded and bound by FMPy: once a process, for it takes a while."""
-    f = wiring.fmu
-    kinds = {
-        (1, "cs"): fmi1.FMU1Slave, (1, "me"): fmi1.FMU1Model,
-        (2, "cs"): fmi2.FMU2Slave, (2, "me"): fmi2.FMU2Model,
-        (3, "cs"): fmi3.FMU3Slave, (3, "me"): fmi3.FMU3Model,
-    }  # fmt: skip
-    bound = kinds[f.version, f.interface](
-        guid=f.token, unzipDirectory=wiring.folder, modelIdentifier=f.identifier, instanceName=f.identifier
-    )
-    if f.version == 1 and f.interface == "cs":
-        for name in ("fmi1InitializeSlave", "fmi1DoStep"):  # bound as texts, and then read where there is none
-            bound._functions[name].restype = ctypes.c_int
-    return bound
 
 
 class Binding:
     """One instance's functions and the values asked of it: what both interfaces begin with."""
 
-    def __init__(self, wiring: Wiring, functions: Any, say: Callable[[str], None]) -> None:
+    def __init__(self, wiring: Wiring, functions: Any, say: Callable[[str], None], aloud: bool) -> None:
         f = wiring.fmu
         self.wiring, self.fmu = wiring, copy(functions)  # a component of its own, the functions are shared
-        self._logged = _logger(f.version, say)
+        self._logged, self._aloud = logger(f.version, say), aloud
         self.instantiate()
         states = wiring.states if f.interface == "cs" else ()
         self.inputs, self.outputs, self.states, self.parameters, self._start = (
             Values(self.fmu, f.version, f.elements, names)
             for names in (wiring.inputs, wiring.outputs, states, wiring.parameters, tuple(wiring.start))
         )
-        self._saves = f.saves
+        self._saves, self.onward = f.saves, {} if f.version == 1 else {"noSetFMUStatePriorToCurrentPoint": not f.saves}
 
     def instantiate(self) -> None:
-        key = {1: "functions", 2: "callbacks", 3: "logMessage"}[self.wiring.fmu.version]
-        self.fmu.instantiate(**{key: self._logged})
+        f = self.wiring.fmu
+        key = {1: "functions", 2: "callbacks", 3: "logMessage"}[f.version]
+        self.fmu.instantiate(loggingOn=self._aloud, **{key: self._logged})
         if not self.fmu.component:
             raise RuntimeError("it could not be instantiated")
+        if f.categories and not self._aloud:  # what it says of errors, without all else that it could tell
+            with suppress(FMICallException):
+                self.fmu.setDebugLogging(True, f.categories)
 
     def free(self) -> None:
         f = self.wiring.fmu
+        with suppress(FMICallException):  # some give back there what they hold of the world
+            self.fmu.terminate()
         old = "fmi1FreeSlaveInstance" if f.interface == "cs" else "fmi1FreeModelInstance"
         getattr(self.fmu, old if f.version == 1 else f"fmi{f.version}FreeInstance")(self.fmu.component)
 
@@ -233,9 +234,10 @@ class CoSimulation:
     """An FMU that brings its own solver."""
 
     def __init__(
-        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats
-    ) -> None:
-        self._fmu = Binding(wiring, functions, say)
+        self, wiring: Wiring, functions: Any, say: Callable[[str], None], states: Floats, parameters: Floats,
+        aloud: bool = False,
+    ) -> None:  # fmt: skip
+        self._fmu = Binding(wiring, functions, say, aloud)
         self.fed = np.full(len(wiring.inputs), math.nan)
         self.time = self._target = wiring.fmu.start
         self._step, self._known, self._over = wiring.step, parameters, False
@@ -252,14 +254,14 @@ class CoSimulation:
         if fmu.any_step:
             count = max(math.ceil(dt / self._step - CLOSE), 1) if self._step else 1
             for left in range(count, 0, -1):
-                self._go((self._target - self.time) / left)
+                self._go((self._target - self.time) / left, tick)
                 tick(self.time)
                 if self._over:
                     return
             return
         self._step = self._step or dt  # the first step is then the only length it is ever asked for
         while self.time + self._step <= self._target + CLOSE * self._step and not self._over:
-            self._go(self._step)
+            self._go(self._step, tick)
             tick(self.time)
 
     def outputs(self) -> Floats:
@@ -299,56 +301,49 @@ class CoSimulation:
         self.fed = fmu.inputs.get()
         self._known, self._over = parameters, False
 
-    def _go(self, h: float) -> None:
-        """One communication step. Where the FMU stops short of its end, it is asked for the rest."""
-        end = self.time + h
+    def _go(self, h: float, tick: Callable[[float], None]) -> None:
+        """One communication step. Where the FMU stops short of its end, it is asked for the rest; where it refuses a
+        step, for half of it."""
+        end, part = self.time + h, h
         for _ in range(OFTEN):
-            reached = self._asked(h, end)
+            reached = self._asked(part)
             if end - reached <= CLOSE * h or self._over:
                 self.time = end
                 return
-            if reached <= self.time:
+            if reached > self.time:
+                self.time, part = reached, min(part, end - reached)
+                tick(self.time)
+            elif self._fmu.wiring.fmu.any_step and part > SHORTEST * h:
+                part /= 2
+            else:
                 break
-            self.time, h = reached, end - reached
         raise RuntimeError(f"it does not get through a step of {h:g} s")
 
-    def _asked(self, h: float, end: float) -> float:
+    def _asked(self, h: float) -> float:
         """The time that a step of `h` seconds reaches."""
         fmu, version = self._fmu.fmu, self._fmu.wiring.fmu.version
         try:
-            said = fmu.doStep(self.time, h)
+            said = fmu.doStep(self.time, h, **self._fmu.onward)
         except FMICallException as error:
-            if error.status != DISCARD or version != 2:
+            status = error.status
+            while status == PENDING and version == 2:  # it computes in a thread of its own
+                threading.Event().wait(0.0005)
+                status = fmu.getStatus(DO_STEP)
+            if status not in (0, 1, DISCARD):
                 raise
-            self._over = bool(fmu.getBooleanStatus(TERMINATED))
-            return float(fmu.getRealStatus(LAST_SUCCESSFUL))
+            return self.time + h if status != DISCARD else self._stopped()
         if version == 3:
             _, over, early, last = said
             self._over = bool(over)
-            return float(last) if early else end
-        return end
+            return float(last) if early else self.time + h
+        return self.time + h
 
-
-def _logger(version: int, say: Callable[[str], None]) -> Any:
-    """The callbacks of an FMU, whose messages go to `say`."""
-
-    def tell(status: int, category: bytes | None, message: bytes | None) -> None:
-        if status:
-            say((message or category or b"").decode("utf-8", "replace"))
-
-    if version == 3:
-        return lambda _, status, category, message: tell(status, category, message)
-    lib: Any = fmi1 if version == 1 else fmi2
-    kind = f"fmi{version}Callback"
-    made = getattr(lib, f"{kind}Functions")()
-    logger = getattr(lib, f"{kind}LoggerTYPE")(lambda _c, _i, status, category, text: tell(status, category, text))
-    made.logger = logger
-    made.allocateMemory = getattr(lib, f"{kind}AllocateMemoryTYPE")(calloc)
-    made.freeMemory = getattr(lib, f"{kind}FreeMemoryTYPE")(free)
-    try:
-        from fmpy.logging import addLoggerProxy
-
-        addLoggerProxy(ctypes.byref(made))
-    except Exception:  # then messages come with their placeholders, as on platforms that FMPy has no proxy for
-        pass
-    return made
+    def _stopped(self) -> float:
+        """The time to which a step came that is discarded; where the FMU does not say, the one it began at."""
+        fmu, last = self._fmu.fmu, math.nan
+        if self._fmu.wiring.fmu.version == 2:
+            with suppress(FMICallException):
+                self._over = bool(fmu.getBooleanStatus(TERMINATED))
+            with suppress(FMICallException):
+                last = float(fmu.getRealStatus(LAST_SUCCESSFUL))
+        return last if last > self.time else self.time

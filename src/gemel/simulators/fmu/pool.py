@@ -19,6 +19,7 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -43,6 +44,8 @@ LOOK = 0.05
 CHILD = "gemel.simulators.fmu.child"
 START = 30.0
 """Seconds that a child may take before it has anything to do with the FMU."""
+GRACE = 1.0
+"""Seconds that a child may take to free its instances."""
 REPORT = "the FMU is at fault: report it to who made it"
 
 
@@ -109,12 +112,15 @@ class Pool:
             try:
                 return self._play(before, orders)
             except BaseException:
-                self.close()
+                self._drop(0.0)
                 raise
 
     def close(self) -> None:
         """End the children."""
-        _end(self._children, "", os.getpid())
+        self._drop(GRACE)
+
+    def _drop(self, grace: float) -> None:
+        _end(self._children, "", os.getpid(), grace)
         self._places.clear()
 
     def _play(self, before: Sequence[Point | None], orders: Sequence[Order]) -> tuple[list[Point], list[Answer]]:
@@ -203,7 +209,7 @@ class Pool:
             one = {f"{lib}_NUM_THREADS": "1" for lib in ("OPENBLAS", "OMP", "MKL")}
             process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", code], cwd=run, stdin=subprocess.DEVNULL, pass_fds=numbers,
-                env={**os.environ, **one},
+                env={**os.environ, **one}, process_group=0,  # of its own, with what the FMU may start
             )  # fmt: skip
         there.close()
         child = _Child(process, here, box, f"{os.getpid()}-{process.pid}-{ticks()}", 0, [])
@@ -223,16 +229,17 @@ class Pool:
         if self._end is None:
             folder = tempfile.mkdtemp(prefix="gemel-fmu-")
             self._end = weakref.finalize(self, _end, self._children, folder, os.getpid())
-            self._folder, inside = folder, self._path
-            if self._path.is_file():
-                inside = Path(folder) / "fmu"
+            self._folder, inside = folder, Path(folder).resolve() / "fmu"
+            if self._path.is_dir():  # known by a plain name, for some FMUs cannot read what an URI makes of others
+                inside.symlink_to(self._path.resolve())
+            else:
                 try:
                     with zipfile.ZipFile(self._path) as pack:
-                        pack.extractall(inside)
+                        _unpack(pack, inside)
                 except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
                     raise PartError(f"{self._name} cannot be unpacked: {error}", "export or copy it again") from error
                 (inside / "resources").mkdir(exist_ok=True)
-            self._wiring = replace(self._wiring, folder=str(inside.resolve()))
+            self._wiring = replace(self._wiring, folder=str(inside))
         return self._folder
 
     def _asked(self, tasks: dict[int, list[tuple[int, Task]]]) -> dict[int, Answer]:
@@ -342,12 +349,27 @@ def _task(slot: int, point: Point | None, order: Order, home: str | None) -> Tas
     return Task(slot, (link.order[1], link.order[2]), orders[::-1])
 
 
-def _end(children: list[_Child], folder: str, owner: int) -> None:
-    """End the children, and forget the folder if there is one."""
+def _unpack(pack: zipfile.ZipFile, inside: Path) -> None:
+    """All that is in an FMU; what can be run there can be run here."""
+    for entry in pack.infolist():
+        entry.filename = entry.filename.replace("\\", "/")
+        made, mode = pack.extract(entry, inside), entry.external_attr >> 16
+        if mode & 0o111 and not entry.is_dir():
+            os.chmod(made, mode & 0o777 | 0o600)
+
+
+def _end(children: list[_Child], folder: str, owner: int, grace: float = GRACE) -> None:
+    """End the children, those that are idle after they took leave of the FMU, and forget the folder if there is one."""
     if os.getpid() != owner:  # a fork of the process that they belong to
         return
+    for child in children if grace else ():
+        with suppress(OSError, ValueError):
+            child.pipe.send(None)
     for child in children:
-        child.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(grace or 0.001)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()
         child.pipe.close()
         child.box.close()

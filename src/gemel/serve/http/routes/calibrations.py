@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from gemel.core.calibrated import REPORT
 from gemel.core.units import duration
-from gemel.desk.calibration import chosen
+from gemel.desk.calibration.versions import chosen
 from gemel.serve.http import schema
 from gemel.serve.http.errors import DOCUMENTED
 from gemel.serve.http.hot import SPAN, TIME, moment

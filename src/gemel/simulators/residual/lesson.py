@@ -13,7 +13,7 @@ import numpy as np
 
 from gemel.core.errors import InputError
 from gemel.core.values import Belief, Bools, Floats, Frame, Times
-from gemel.simulators.correction import Correction, fit
+from gemel.simulators.residual.correction import Correction, fit
 
 LEADS = 16
 """Times ahead that are compared, spread over the horizon."""

@@ -17,8 +17,8 @@ from gemel.core.errors import Conflict, NotFound
 from gemel.core.setting import Setting, Stage
 from gemel.core.units import instant_id
 from gemel.core.values import Belief, Event, Frame
-from gemel.desk.calibrate import Progress, calibrate, task
-from gemel.desk.hindcast import Candidate, begun
+from gemel.desk.calibration.fit import Progress, calibrate, task
+from gemel.desk.calibration.hindcast import Candidate, begun
 from gemel.detectors.validity import Validity
 from gemel.loop.process import Stateful
 from gemel.loop.run import Loop

@@ -20,9 +20,8 @@ from gemel.core.errors import Conflict, InputError, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
-from gemel.desk.calibration_card import Task, carded, due
-from gemel.desk.calibration_page import page
-from gemel.desk.hindcast import (
+from gemel.desk.calibration.card import Task, carded, due
+from gemel.desk.calibration.hindcast import (
     DAY,
     MEMBERS,
     Candidate,
@@ -35,7 +34,8 @@ from gemel.desk.hindcast import (
     thinned,
     wholes,
 )
-from gemel.desk.whitened import Whitened, taught, whitened
+from gemel.desk.calibration.page import page
+from gemel.desk.calibration.whitened import Whitened, taught, whitened
 from gemel.estimators.diagnostics import whiteness
 from gemel.estimators.esmda import esmda
 from gemel.estimators.least_squares import least_squares

@@ -20,10 +20,10 @@ from gemel.core.setting import Bound, Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame, Times
 from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, Simulator
-from gemel.simulators.correction import Correction
 from gemel.simulators.draw import draw
-from gemel.simulators.follow import followed, heard, roughness, usable
-from gemel.simulators.lesson import Ahead, Lesson, Lessons, clock_of, judged, thinned
+from gemel.simulators.residual.correction import Correction
+from gemel.simulators.residual.follow import followed, heard, roughness, usable
+from gemel.simulators.residual.lesson import Ahead, Lesson, Lessons, clock_of, judged, thinned
 
 AVERAGES = np.array([3600.0, 6 * 3600.0])
 """Memories of the running averages of inputs and corrected outputs, seconds."""
@@ -116,7 +116,7 @@ class Residual:
         problems += [f"residual: '{n}' is not an output{nearest(n, self.outputs)}" for n in strange]
         problems += [f"residual: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in self._sd.items() if sd <= 0]
         if problems:
-            raise ConfigError(problems, "see the keys of gemel.simulators.residual:Residual")
+            raise ConfigError(problems, "see the keys of gemel.simulators.residual.simulator:Residual")
 
     def bind(self, setting: Setting) -> None:
         if isinstance(self.inner, Bound):

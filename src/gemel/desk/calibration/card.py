@@ -14,7 +14,7 @@ from gemel.core.artifact import Artifact
 from gemel.core.calibrated import identity
 from gemel.core.setting import Setting
 from gemel.core.values import Belief, Floats, Frame
-from gemel.desk.hindcast import DAY, Candidate, Test, judged, ratio, wholes
+from gemel.desk.calibration.hindcast import DAY, Candidate, Test, judged, ratio, wholes
 from gemel.estimators.diagnostics import identifiability
 
 BETTER = 0.99

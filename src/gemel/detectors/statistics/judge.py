@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.calibration import WEEK, Calibration, cauchy, fisher
+from gemel.detectors.statistics.calibration import WEEK, Calibration, cauchy, fisher
 
 AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""

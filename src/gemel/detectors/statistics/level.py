@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.scale import standard
+from gemel.detectors.statistics.scale import standard
 
 RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
 MOST = 5000  # rows used for the fit

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Floats
-from gemel.detectors.scale import standard, stretches
+from gemel.detectors.statistics.scale import standard, stretches
 
 
 class Discord:

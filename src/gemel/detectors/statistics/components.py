@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.level import fit_level, wandering
-from gemel.detectors.scale import standard, stretches
+from gemel.detectors.statistics.level import fit_level, wandering
+from gemel.detectors.statistics.scale import standard, stretches
 
 
 class Components:

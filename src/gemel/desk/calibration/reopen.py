@@ -21,7 +21,7 @@ from gemel.core.attempt import told
 from gemel.core.calibrated import NAME, in_use
 from gemel.core.errors import GemelError
 from gemel.core.values import Event, Finding
-from gemel.desk.calibrate import calibrate, task
+from gemel.desk.calibration.fit import calibrate, task
 from gemel.detectors.validity import Validity
 from gemel.loop.run import Loop
 

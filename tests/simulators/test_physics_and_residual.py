@@ -13,9 +13,9 @@ from gemel.core.errors import ConfigError, InputError
 from gemel.core.registry import build
 from gemel.core.values import BAD, GOOD, Belief, Floats, Frame
 from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, rollout
-from gemel.simulators.correction import PENALTIES, fit
-from gemel.simulators.follow import followed
-from gemel.simulators.residual import Residual
+from gemel.simulators.residual.correction import PENALTIES, fit
+from gemel.simulators.residual.follow import followed
+from gemel.simulators.residual.simulator import Residual
 from gemel.simulators.thermal import Thermal
 from gemel.testing.simulator import check_simulator
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.scale import standard, stretches
+from gemel.detectors.statistics.scale import standard, stretches
 
 BACK = 0.5
 """The index is not believed while what is measured has fallen back by more than this share of its rise."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Floats
-from gemel.detectors.scale import standard
+from gemel.detectors.statistics.scale import standard
 
 MOST = 60.0
 """A sum that has come so far goes no further: it must find back when the trouble is over."""

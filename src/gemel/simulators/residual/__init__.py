@@ -1,0 +1,1 @@
+"""Physics and a learned correction: the part, what it learns from, and the regression."""
