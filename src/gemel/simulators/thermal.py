@@ -137,6 +137,9 @@ class Thermal:
         drifting += [*(["fan_health"] if fan else []), *([] if ambient else _LATENT)]  # the latent stand last
         plain = ["top_oil", "rise_fast", "rise_slow", *(["stage"] if fan else []), *([] if ambient else ["ambient"])]
         self.states = (*plain, *drifting)
+        kelvins = dict.fromkeys(("rise_fast", "rise_slow", "oil_rise", "hot_rise", "hot_offset"), "K")
+        warm = dict.fromkeys(("top_oil", ambient or "ambient", oil, hot_spot), "degC")
+        self.units = {**kelvins, **warm, "tau_oil": "min", **({fan_power: "kW"} if fan else {})}
         self._row = {name: i for i, name in enumerate(self.states)}
         self._drift = len(plain)
         self._table(drifting)

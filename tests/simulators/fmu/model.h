@@ -22,11 +22,24 @@
 #define END 8 /* asks for the end of the simulation */
 #define HALF 9 /* gets half of each step done */
 #define POINTS 10 /* its saved state holds an address */
+#define STRICT 11 /* refuses what FMI does not allow in the mode it is in */
+#define PENDING 12 /* computes a step beside its caller */
+#define REFUSE 13 /* refuses steps of over a second, and gets nothing of them done */
+#define MUTE 14 /* does not begin, and says why only if it is to tell all */
+#define SPAWN 15 /* starts a process, whose number it writes */
+#define LEAVE 16 /* writes when it is terminated */
+
+/* Modes, as bits. */
+#define NEW 1
+#define BEGINS 2
+#define EVENT 4
+#define RUNS 8
+#define STEPS 16
 
 typedef struct {
     double t, x[2], dx[2], p[2], u[4], next, count, steps;
     char note[32];
-    int model, bad, once;
+    int model, bad, once, mode, onward, waits;
     double since; /* when it goes bad */
     double *where; /* what a saved state may point to */
 } Model;
@@ -41,9 +54,18 @@ static void start(Model *m, const char *token) {
     m->u[0] = m->model == STATELESS ? 3 : 0;
 }
 
-static void take_up(Model *m, const Model *saved) {
+static int take_up(Model *m, const Model *saved) {
+    if (m->bad == STRICT && m->onward && saved->t < m->t) return 3; /* it was told that there is no way back */
     memcpy(m, saved, sizeof *m);
     if (m->bad == POINTS) m->x[0] += 0 * *m->where;
+    return 0;
+}
+
+static int may(Model *m, int modes) { return m->bad != STRICT || m->mode & modes; }
+
+static void write(Model *m, int kind, const char *text, int number) {
+    FILE *file = m->bad == kind && getenv("GEMEL_TEST_FMU") ? fopen(getenv("GEMEL_TEST_FMU"), "a") : NULL;
+    if (file) fprintf(file, "%s%d\n", text, number), fclose(file);
 }
 
 static int nx(Model *m) { return m->model == TANK ? 1 : m->model == BALL || m->model == POL ? 2 : 0; }
