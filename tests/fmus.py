@@ -21,7 +21,8 @@ import pytest
 
 SOURCES = Path(__file__).parent / "simulators" / "fmu"
 
-BAD = ["", "SEGV", "LOOP", "GREEDY", "EMPTY", "QUIT", "CHATTER", "FAIL", "END", "HALF", "POINTS"]  # as in model.h
+BAD = ["", "SEGV", "LOOP", "GREEDY", "EMPTY", "QUIT", "CHATTER", "FAIL", "END", "HALF", "POINTS",
+       "STRICT", "PENDING", "REFUSE", "MUTE", "SPAWN", "LEAVE"]  # fmt: skip  # as in model.h
 
 # name, value reference, type, attributes; types are those of FMI 3.0
 Row = tuple[str, int, str, str]
@@ -81,8 +82,11 @@ def fmu(
     once: bool = False,
     since: float = 5,
     needs: str = "",
+    brings: bool = False,
+    sparse: bool = False,
 ) -> str:
-    """The path of an FMU. `bad`: see model.h; `states`: whether it tells of its own; `needs`: a library it links."""
+    """The path of an FMU. `bad`: see model.h; `states`: whether it tells of its own; `needs`: a library it links, which
+    it `brings` or not; `sparse`: without functions that it has no use for."""
     folder = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-"))
     name = model if not bad else bad.lower()
     rows = [*MODELS[model], *more, *(ARRAYS if arrays else [])]
@@ -94,7 +98,10 @@ def fmu(
     with zipfile.ZipFile(path, "w") as pack:
         pack.writestr("modelDescription.xml", text)
         place = "linux64" if version == 2 else "x86_64-linux"
-        pack.write(_library(version, needs), f"binaries/{place}/{name}.so")
+        library = _library(version, needs, sparse)
+        pack.write(library, f"binaries/{place}/{name}.so")
+        if brings:
+            pack.write(library.parent / "other" / needs, f"binaries/{place}/{needs}")
     return str(path)
 
 
@@ -118,23 +125,22 @@ def old_tank(interface: str) -> str:
 numberOfContinuousStates="1" numberOfEventIndicators="0"><ModelVariables>{"".join(variables)}</ModelVariables>
 {side if interface == "cs" else ""}</fmiModelDescription>""",
         )
-        pack.write(_library(1, ""), "binaries/linux64/tank.so")
+        pack.write(_library(1, "", False), "binaries/linux64/tank.so")
     return str(path)
 
 
 @cache
-def _library(version: int, needs: str) -> Path:
+def _library(version: int, needs: str, sparse: bool) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     folder = Path(tempfile.mkdtemp(prefix="gemel-test-fmu-"))
-    other = [str(folder / needs)] if needs else []
+    other = [str(folder / "other" / needs)] if needs else []
     if needs:
-        subprocess.run(["gcc", "-shared", "-o", *other, "-x", "c", "/dev/null"], check=True)
+        (folder / "other").mkdir()
+        subprocess.run(["gcc", "-shared", f"-Wl,-soname,{needs}", "-o", *other, "-x", "c", "/dev/null"], check=True)
     library, source = folder / "fmu.so", str(SOURCES / f"fmi{version}.c")
     command = ["gcc", "-shared", "-fPIC", source, "-o", str(library), "-Wl,--no-as-needed", *other, "-lm"]
-    subprocess.run(command, check=True)
-    for made in other:
-        Path(made).unlink()
+    subprocess.run([*command, *(["-DSPARSE"] if sparse else [])], check=True)
     return library
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Ack, Batch, Belief, Command, Finding, Floats, Frame, Signals
 from gemel.desk.calibration.card import Task
-from gemel.desk.calibration.fit import calibrate, sensed
+from gemel.desk.calibration.fit import calibrate, sensed, trained
 from gemel.desk.calibration.hindcast import score
-from gemel.desk.calibration.whitened import memory, related
+from gemel.desk.calibration.whitened import Whitened, memory, related
 from gemel.detectors.validity import DRIFTS, EXPIRED, OUTSIDE, Validity
 from gemel.estimators.enkf import Enkf
 from gemel.forecasters.naive import Naive
@@ -157,6 +158,20 @@ def test_the_posterior_covers_the_plant_and_beats_the_prior(kept: Twin) -> None:
         assert scores["calibrated"]["crps"] < 0.7 * scores["uncalibrated"]["crps"]
         assert scores["calibrated"]["crps"] < 0.5 * min(scores[n]["crps"] for n in ("last value", "a day before"))
         assert scores["calibrated"]["coverage"] == pytest.approx(0.9, abs=0.08)
+
+
+def test_a_trained_network_says_where_to_begin() -> None:
+    """The shipped one, whose priors these are."""
+    priors = {"oil_rise": {"sd": 6.0}, "hot_rise": {"sd": 3.0}, "tau_oil": {"sd": 30.0}, "hot_offset": {"sd": 0.0}}
+    simulator = Thermal(hot_spot="winding", rated=40.0, fan="fan", ambient="ambient", oil_noise=0.0, priors=priors)
+    asked = _task(told(4), NOISE, members=60)
+    assert trained(asked, Whitened(asked.setting.simulator, {})) is None
+    asked = replace(asked, setting=replace(asked.setting, simulator=simulator))
+    assert trained(asked, Whitened(simulator, {})) is not None
+    rows = {row["name"]: row["posterior"] for row in calibrate(asked)[1]["posterior"]}
+    for name, value in TRUTH.items():
+        mean, spread = rows[name]
+        assert abs(mean - value) < 4 * spread < 0.2 * value, name
 
 
 def test_the_card_says_what_it_is_from(kept: Twin) -> None:

@@ -149,7 +149,9 @@ def amortise(
     file: Annotated[
         Path, typer.Argument(help="The twin file: a simulator, an estimator with noise.", show_default=False)
     ],
-    into: Annotated[Path, typer.Option(help="Folder for the network.", show_default=False)],
+    into: Annotated[
+        Path | None, typer.Option(help="Folder for the network, in the place of the twin's own.", show_default=False)
+    ] = None,
     window: Annotated[str, typer.Option(help="The longest stretch of telemetry it will be shown.")] = "2d",
     steps: Annotated[int, typer.Option(help="Of training.")] = 6000,
     seed: Annotated[int, typer.Option(help="Other simulated runs.")] = 0,
@@ -163,12 +165,14 @@ def amortise(
         from gemel.lab.amortise import Recipe
         from gemel.lab.amortise import amortise as train
     with load(file) as twin, progress(f"simulating and training for {twin.name}", json) as step:
-        recipe = Recipe(window=window, steps=steps, seed=seed)
+        recipe, own = Recipe(window=window, steps=steps, seed=seed), into is None
+        into = into or twin.artifacts.folder / "amortised"
         card = train(twin, into, recipe, watch=lambda done, of, loss: step(done, of, f"{-loss:.2f} nats learned"))
     scores = card["scores"]
     text = f"{card['runs']:,} simulated runs in {card['seconds']:.0f} s; on new ones it learns {scores['gained']:.2f} "
     text += f"nats, and its 90 % intervals hold {scores['within']:.1%} of the truth"
-    _answer(json, card, text, f"Amortised(twin.simulator, '{into}') is a start for esmda: docs/honest.md")
+    what_next = f"gemel calibrate {file}" if own else f"Amortised(twin.simulator, '{into}') is a start for esmda"
+    _answer(json, card, text, what_next)
 
 
 @lab.command()

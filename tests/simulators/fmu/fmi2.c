@@ -26,12 +26,12 @@ C fmi2Instantiate(const char *name, int kind, const char *guid, const char *fold
     i->m.where = calloc(1, 8);
     if (i->m.once && made++) return NULL;
     i->call = call;
-    if (i->m.bad == MUTE && b) call->log(call->environment, "it", 3, "error", "there is no licence");
+    if (i->m.bad == MUTE && b) call->log(call->environment, "it", 3, "error", "No module named 'licence'");
     if (i->m.bad == MUTE) return NULL;
     if (i->m.bad == SPAWN) {
         int child = fork();
         if (!child) sleep(60), _exit(0);
-        write(&i->m, SPAWN, "", child);
+        put_down(&i->m, SPAWN, "", child);
     }
     i->m.mode = NEW, i->me = !kind;
     return i;
@@ -51,7 +51,7 @@ int fmi2ExitInitializationMode(C c) {
 }
 int fmi2Terminate(C c) {
     IN(EVENT | RUNS | STEPS);
-    return write(M, LEAVE, "left ", (int)M->t), 0;
+    return put_down(M, LEAVE, "left ", (int)M->t), 0;
 }
 int fmi2Reset(C c) { return 3; }
 

@@ -63,7 +63,7 @@ static int take_up(Model *m, const Model *saved) {
 
 static int may(Model *m, int modes) { return m->bad != STRICT || m->mode & modes; }
 
-static void write(Model *m, int kind, const char *text, int number) {
+static void put_down(Model *m, int kind, const char *text, int number) {
     FILE *file = m->bad == kind && getenv("GEMEL_TEST_FMU") ? fopen(getenv("GEMEL_TEST_FMU"), "a") : NULL;
     if (file) fprintf(file, "%s%d\n", text, number), fclose(file);
 }

@@ -16,7 +16,7 @@ import numpy as np
 from gemel.core.artifact import Artifact
 from gemel.core.calibrated import POSTERIOR, REPORT, RESIDUAL, drawn, posterior
 from gemel.core.codec import encode
-from gemel.core.errors import Conflict, InputError, nearest
+from gemel.core.errors import Conflict, InputError, PartError, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
@@ -36,6 +36,7 @@ from gemel.desk.calibration.hindcast import (
 )
 from gemel.desk.calibration.page import page
 from gemel.desk.calibration.whitened import Whitened, taught, whitened
+from gemel.estimators.amortised import Amortised
 from gemel.estimators.diagnostics import whiteness
 from gemel.estimators.esmda import esmda
 from gemel.estimators.least_squares import least_squares
@@ -151,8 +152,18 @@ def _fit(
 ) -> tuple[Candidate, Belief]:
     """The posterior's parameters, and all of it at the end of the rows."""
     seen, simulator = whitened(train, shares), Whitened(prior.simulator, shares)
-    found = METHODS[task.method](simulator, seen, noise, members=members, seed=task.setting.seed)
+    more = {"start": trained(task, simulator)} if task.method == "esmda" else {}
+    found = METHODS[task.method](simulator, seen, noise, members=members, seed=task.setting.seed, **more)
     return Candidate(prior.simulator, prior.names, wholes(prior.names, found)), found
+
+
+def trained(task: Task, simulator: Any) -> Amortised | None:
+    """A network that says where to look: the twin's own (`gemel lab amortise`), else a shipped one that suits."""
+    own = task.setting.shelf.folder / "amortised" if task.setting.shelf else None
+    try:
+        return Amortised(simulator, own if own and (own / "amortised.json").exists() else "")
+    except PartError:  # trained for another simulator, or for other priors
+        return None
 
 
 def _test(task: Task) -> Test:

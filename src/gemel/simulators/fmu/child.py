@@ -166,6 +166,7 @@ def pages() -> int:
 def main(pipe_number: int, box_number: int) -> None:
     """Called in a new process; ends when the pipe does."""
     pipe = Connection(pipe_number)
+    os.set_inheritable(pipe_number, False)  # not for what the FMU may start
     box = mmap.mmap(box_number, PAGE)
     wiring, memory = pipe.recv()
     _silence()

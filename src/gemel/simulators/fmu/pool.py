@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import resource
 import shutil
 import signal
@@ -268,6 +269,8 @@ class Pool:
                 calls = HEAD.unpack(child.box[: HEAD.size])[0]
                 if calls != child.calls:
                     child.calls, child.seen = calls, ticks()
+                elif child.process.poll() is not None and not child.pipe.poll():
+                    raise self._died(child)  # what it started holds its pipe open
                 elif ticks() - child.seen > self._timeout:
                     raise self._late(child)
         return found
@@ -279,7 +282,13 @@ class Pool:
             return self._greedy(failure.time)
         if library := missing(failure.text):
             return PartError(f"{self._name} needs {library}, which this machine does not have", "install that library")
-        return PartError(f"{self._name} at t = {failure.time:g} s: {failure.text}", "try it in the tool it came from")
+        module = re.search(r"No module named '([\w.]+)'", failure.text)
+        return PartError(
+            f"{self._name} at t = {failure.time:g} s: {failure.text}",
+            f"it is written in Python: install {module[1]} beside gemel"
+            if module
+            else "try it in the tool it came from",
+        )
 
     def _late(self, child: _Child) -> PartError:
         _, time, _ = HEAD.unpack(child.box[: HEAD.size])
