@@ -446,6 +446,21 @@ def test_nothing_measured_is_said(tmp_path: Path) -> None:
     assert list(card["scores"]) == ["oil"], "a silent sensor is left out"
 
 
+def test_an_input_that_was_never_heard_is_named() -> None:
+    class Warmed:
+        states = {"oil": {"mean": 40, "sd": 5}}  # noqa: RUF012
+        inputs = {"load": "", "sun": ""}  # noqa: RUF012
+        outputs = {"oil": ""}  # noqa: RUF012
+        parameters = {"rise": {"mean": 50, "sd": 10}}  # noqa: RUF012
+
+        def derivative(self, t: Any, x: Any, u: Any, p: Any) -> Any:
+            return [(p[0] * u[0] + u[1] - x[0]) / 9000]
+
+    task = _task(told(2), {"oil": 0.3})
+    with pytest.raises(InputError, match="input 'sun' was never heard"):
+        calibrate(replace(task, setting=replace(task.setting, simulator=Ode(Warmed, kernel="numpy"))))
+
+
 def test_gaps_cost_nothing_but_their_rows() -> None:
     values = told(5)
     values[100:140, 2] = np.nan

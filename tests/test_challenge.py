@@ -161,6 +161,27 @@ def test_what_cannot_be_judged_is_refused(twin: Twin) -> None:
         other.challenge(Building(1))
 
 
+def test_a_proposal_that_foretells_nothing_does_not_keep_others_from_being_judged() -> None:
+    class Sunny(Building):
+        """Wants an input that nobody measures."""
+
+        def __init__(self) -> None:
+            super().__init__(2)
+            self.inputs = (*self.inputs, "sun")
+
+        def step(self, memory: Any, inputs: Any, dt: float) -> tuple[Any, Any]:
+            moved, outputs = super().step(memory, inputs[:-1], dt)
+            return moved, outputs + inputs[-1]
+
+    frame = telemetry(20, 3)
+    with twin_of(frame, Building(2), estimator=Enkf({"T_room": 0.1}, members=16)) as twin:
+        store(twin, frame)
+        found = twin.challenge({"one": Building(1), "sunny": Sunny()}, last="20d")
+    rows = {row["name"]: row for row in found["candidates"]}
+    assert np.isfinite(rows["one"]["score"])
+    assert rows["sunny"]["trouble"] == "input 'sun' was never heard" and not rows["sunny"]["admitted"]
+
+
 ROOM = """
 class Room:
     states = {"T_room": {"mean": 20, "sd": 2, "noise": 0.03}, "wall": {"mean": 17, "sd": 2}}

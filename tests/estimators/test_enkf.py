@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from worlds import QUARTER, grid
 
 from gemel.core.clock import Virtual
-from gemel.core.errors import ConfigError
+from gemel.core.errors import ConfigError, PartError
 from gemel.core.setting import Setting
 from gemel.core.values import Belief, Floats, Frame, Signal, Signals
 from gemel.estimators.cycle import widen
@@ -286,7 +287,32 @@ def test_widening_adds_exactly_the_noise_it_should() -> None:
     assert still.std() == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_row_that_the_simulator_refuses_is_left_behind() -> None:
+    class Refusing(Thermal):
+        def step(self, memory: Any, inputs: Floats, dt: float) -> tuple[Any, Floats]:
+            if (inputs > 1e6).any():
+                raise PartError("the load is absurd")
+            return super().step(memory, inputs, dt)
+
+    frame = telemetry(1)
+    values = frame.values.copy()
+    values[50, list(frame.signals).index("load")] = 1e9
+    spiked = Frame(frame.time, values, frame.quality, frame.signals)
+    enkf = bound(Enkf(noise=NOISE, members=16), Refusing(ambient="ambient"))
+    before = enkf.update(None, spiked.rows(0, 50))
+    with pytest.raises(PartError, match="absurd"):  # it is told while it is news
+        enkf.update(before, spiked.rows(50, 51))
+    after = enkf.update(before, spiked.rows(50, 60))
+    assert after.time == frame.time[59] and np.isfinite(after.members).all()
+    values[50:60, list(frame.signals).index("load")] = 1e9  # many in a row, and then none
+    after = enkf.update(before, Frame(frame.time, values, frame.quality, frame.signals).rows(50, 61))
+    assert after.time == frame.time[60] and np.isfinite(after.members).all()
+
+
 def test_wrong_settings_are_named() -> None:
+    for sd in (0.0, -1.0, math.nan, math.inf, "0.3"):
+        with pytest.raises(ConfigError, match="it must be a number above 0"):
+            Enkf(noise={"oil": sd})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="noise names no output") as error:
         Enkf(noise={}, members=2, scheme="squareroot", inflation=0.9)
     assert "did you mean 'square_root'?" in str(error.value)

@@ -132,7 +132,8 @@ class Virtual:
         """Inputs [u, 1] at `time`."""
         values = [p.value(time, rng) for p in self._profiles.values()]
         names = self._simulator.inputs
-        return np.array([[self._setpoints.get(n, v)] for n, v in zip(names, values, strict=True)])
+        known = [self._setpoints.get(n, v) for n, v in zip(names, values, strict=True)]
+        return np.array(known, np.float64).reshape(len(names), 1)
 
 
 class _Profile:

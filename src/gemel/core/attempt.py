@@ -37,7 +37,7 @@ class Attempts:
 
     def snapshot(self, parts: Mapping[str, Any]) -> dict[str, Any]:
         """The memory of every stateful part, by name; of one that cannot tell it now, the last it told."""
-        held = {name: self.tried(name, part.snapshot) for name, part in parts.items()}
+        held = {name: self.tried(f"memory of {name}", part.snapshot) for name, part in parts.items()}
         self._kept |= {name: memory for name, memory in held.items() if memory is not None}
         return dict(self._kept)
 
@@ -46,7 +46,7 @@ class Attempts:
         for name, part in parts.items():
             if name in held:
                 self._kept[name] = held[name]
-                self.tried(name, lambda p=part, n=name: p.restore(held[n]))  # type: ignore[misc]
+                self.tried(f"memory of {name}", lambda p=part, n=name: p.restore(held[n]))  # type: ignore[misc]
 
 
 def told(name: str, error: BaseException) -> str:

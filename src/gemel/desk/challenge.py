@@ -97,6 +97,13 @@ def challenged(
     progress(len(made), len(made), "")
     if PRESENT in trouble:
         raise Conflict(f"the present simulator cannot be run over this time: {trouble[PRESENT]}", "choose another last")
+    for who in [who for who, (scores, _) in runs.items() if not np.isfinite(scores).any()]:
+        silent = test.silent(made[who])
+        text = f"input '{silent[0]}' was never heard" if silent else "it foretold no value of what was measured"
+        if who == PRESENT:
+            raise Conflict(f"the present simulator cannot be judged over this time: {text}", "choose another last")
+        trouble[who] = text
+        del runs[who]
     rows = test.judged(runs, len(proposals))
     rows += [{"name": who, "admitted": False, "trouble": text} for who, text in trouble.items()]
     return {
@@ -146,6 +153,11 @@ class _Test:
             scores.append(log_score(simulator, outputs, rows, self.noise))
             errors.append(outputs[:, picked].mean(axis=2) - columns(rows, list(self.noise)))
         return np.array(scores), np.array(errors)
+
+    def silent(self, simulator: Assignable) -> list[str]:
+        """The inputs of which there is no usable value."""
+        heard = np.isfinite(columns(self.frame, simulator.inputs)).any(axis=0)
+        return [n for n, there in zip(simulator.inputs, heard, strict=True) if not there]
 
     def judged(self, runs: Mapping[str, tuple[Floats, Floats]], proposals: int) -> list[dict[str, Any]]:
         """A row for each, on the values that all of them have foreseen."""

@@ -7,12 +7,13 @@ k states, p measured outputs, m members.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, nearest
+from gemel.core.errors import ConfigError, PartError, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import stamp
 from gemel.core.values import BAD, Belief, Bools, Floats, Frame
@@ -21,6 +22,8 @@ from gemel.loop.simulate import Assignable, Noisy
 
 log = logging.getLogger("gemel")
 
+REFUSED = 3
+"""Rows of a frame that a simulator may refuse: beyond them the rows up to the newest are passed over."""
 Taught = Mapping[str, tuple[float, float]]
 """Output -> (innovation, the standard deviation it should have)."""
 
@@ -76,8 +79,9 @@ class Cycle:
         self._scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
 
     def update(self, belief: Belief | None, frame: Frame, analyse: Analyse) -> Belief:
-        """The belief at the end of the frame."""
-        simulator = self.simulator
+        """The belief at the end of the frame. A row that the simulator refuses, such as one with an absurd input, is
+        stood still over, as the belief could never leave it behind; raises `PartError` where that is the newest."""
+        simulator, refused = self.simulator, 0
         if belief is None:
             memory = simulator.init(None, self.seed, self._members)
             now = int(frame.time[0]) - self._every
@@ -93,9 +97,17 @@ class Cycle:
         last: Taught = {} if belief is None else dict(belief.innovation)
         for row in range(len(frame)):
             time = int(frame.time[row])
-            if time <= now:
+            newest = row == len(frame) - 1
+            if time <= now or (refused > REFUSED and not newest):
                 continue
-            memory, expected = self._forecast(memory, now, time, fed, frame.values[row], good[row])
+            try:
+                memory, expected = self._forecast(memory, now, time, fed, frame.values[row], good[row])
+            except PartError as error:
+                if newest:
+                    raise
+                log.warning("estimator: %s; it stands still over this row", error.message)
+                memory, now, last, refused = simulator.assign(memory, simulator.extract(memory), time), time, {}, refused + 1
+                continue
             found = [(i, Measured(n, frame.values[row, s], sd)) for i, s, n, sd in heard if good[row, s]]
             found = [(i, one) for i, one in found if np.isfinite(expected[i]).all()]
             taught: Taught = {}
@@ -145,6 +157,15 @@ class Cycle:
         index[lost] = rng.choice(np.flatnonzero(~lost), lost.sum())
         memory = self.simulator.assign(memory, states[:, index], time)
         return memory, self.simulator.observe(memory, inputs)
+
+
+def noise_problems(kind: str, noise: Mapping[str, float]) -> list[str]:
+    """What is wrong with the `noise` of a part of this kind: each must be a number above 0, and finite."""
+    return [
+        f"{kind}: noise of '{n}' is {sd!r}, it must be a number above 0"
+        for n, sd in noise.items()
+        if not isinstance(sd, int | float) or not 0 < sd < math.inf
+    ]
 
 
 def gated(innovation: float, spread: float, sd: float, last: tuple[float, float] | None, gate: float) -> float:

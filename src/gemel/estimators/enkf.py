@@ -17,7 +17,7 @@ from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
 from gemel.estimators import analysis
-from gemel.estimators.cycle import Cycle, Measured, Row, Taught, gated
+from gemel.estimators.cycle import Cycle, Measured, Row, Taught, gated, noise_problems
 
 SERIAL = ("square_root", "denkf", "perturbed")
 SCHEMES = (*SERIAL, "etkf", "enkf_n", "letkf")
@@ -62,7 +62,7 @@ class Enkf:
         radius: float = 0.0,
         noise_memory: str = "",
     ) -> None:
-        problems = [f"enkf: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in noise.items() if sd <= 0]
+        problems = noise_problems("enkf", noise)
         if not noise:
             problems.append("enkf: noise names no output: nothing would teach the ensemble")
         if members < 3:

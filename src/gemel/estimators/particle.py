@@ -15,7 +15,7 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import Belief, Floats, Frame
 from gemel.estimators import analysis
-from gemel.estimators.cycle import Cycle, Row, Taught, gated
+from gemel.estimators.cycle import Cycle, Row, Taught, gated, noise_problems
 
 
 @declared
@@ -44,7 +44,7 @@ class Particle:
         least: float = 0.02,
         gate: float = 5.0,
     ) -> None:
-        problems = [f"particle: noise of '{n}' is {sd:g}, it must be above 0" for n, sd in noise.items() if sd <= 0]
+        problems = noise_problems("particle", noise)
         if not noise:
             problems.append("particle: noise names no output: nothing would teach the members")
         if members < 20:

@@ -82,6 +82,19 @@ def test_alone_it_is_a_plant(version: int) -> None:
     assert load(dump(twin)).name == "tank"
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_plant_without_inputs_and_one_with_odd_names(version: int) -> None:
+    odd = (("'my flow'.q[1]", 9, "Float64", 'causality="output" unit="m3/s"'),)
+    text = PLANT.format(path=fmu("stair", version=version, interfaces="me", more=odd))
+    signals = """signals = [{ name = "count", address = "plant:count" },
+  { name = "flow", address = "plant:'my flow'.q[1]" }]\nstore"""
+    twin = load(
+        re.sub(r"signals = \[.*?\n\]\nstore", signals, text, flags=re.DOTALL).replace("inputs = ", "noise = {} #")
+    )
+    twin.run()
+    assert twin.store.latest(["count", "flow"]).values.tolist() == [[600, 0.5]]
+
+
 def test_commands_set_its_inputs() -> None:
     plant = Virtual({"kind": "fmu", "path": fmu("tank")}, every="10s")
     signals = Signals([Signal("level", address="plant:level"), Signal("in", role="controlled", address="plant:inflow")])

@@ -223,7 +223,12 @@ def _run(test: Test, candidate: Candidate, rows: int) -> Floats:
     memory = simulator.init(belief, test.setting.seed)
     memory = simulator.quiet(memory) if isinstance(simulator, Noisy) else memory
     u = inputs(simulator, test)[:rows]
-    return rollout(simulator, memory, np.repeat(u[:, :, None], members.shape[1], axis=2), test.step / 1e9)
+    outputs = rollout(simulator, memory, np.repeat(u[:, :, None], members.shape[1], axis=2), test.step / 1e9)
+    silent = [n for n, known in zip(simulator.inputs, np.isfinite(u).all(axis=0), strict=True) if not known]
+    if silent and not np.isfinite(outputs).any():
+        hint = "measure it, or give it a prior where the simulator takes one"
+        raise InputError(f"input '{silent[0]}' was never heard, and without it the simulator gives nothing", hint)
+    return outputs
 
 
 def _residuals(test: Test, candidate: Candidate, rows: int) -> dict[str, Floats]:

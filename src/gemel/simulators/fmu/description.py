@@ -188,7 +188,7 @@ def _files(path: Path) -> tuple[set[str], bytes]:
             return names, (path / DESCRIPTION).read_bytes()
         with zipfile.ZipFile(path) as pack:
             names = {n.replace("\\", "/") for n in pack.namelist()}  # some tools of Windows write these
-            if f"{path.stem}/{DESCRIPTION}" in names and DESCRIPTION not in names:
+            if DESCRIPTION not in names and any(n.partition("/")[2] == DESCRIPTION for n in names):
                 raise ConfigError(
                     [f"fmu: {path.name} holds its {DESCRIPTION} in a folder"],
                     "zip what is in the folder, not the folder",
