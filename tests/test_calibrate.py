@@ -31,6 +31,7 @@ from gemel.estimators.enkf import Enkf
 from gemel.forecasters.naive import Naive
 from gemel.loop.decide import Situation
 from gemel.policies.shooting import Shooting
+from gemel.simulators.ode.simulator import Ode
 from gemel.simulators.residual.simulator import Residual
 from gemel.simulators.thermal import Thermal
 from gemel.stores.memory import Memory

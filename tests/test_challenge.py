@@ -17,7 +17,7 @@ from gemel.cli import app
 from gemel.core.clock import Data
 from gemel.core.errors import Conflict, InputError
 from gemel.core.values import Batch, Belief, Frame
-from gemel.desk.challenge import PRESENT
+from gemel.desk.challenge import PRESENT, _beside
 from gemel.detectors.champion import Champion
 from gemel.estimators.compete import Compete
 from gemel.estimators.enkf import Enkf
@@ -174,12 +174,19 @@ def test_a_proposal_that_foretells_nothing_does_not_keep_others_from_being_judge
             return moved, outputs + inputs[-1]
 
     frame = telemetry(20, 3)
-    with twin_of(frame, Building(2), estimator=Enkf({"T_room": 0.1}, members=16)) as twin:
+    with twin_of(frame, Building(2), estimator=Enkf({"T_room": 0.1}, members=16)).open() as twin:
         store(twin, frame)
         found = twin.challenge({"one": Building(1), "sunny": Sunny()}, last="20d")
     rows = {row["name"]: row for row in found["candidates"]}
     assert np.isfinite(rows["one"]["score"])
-    assert rows["sunny"]["trouble"] == "input 'sun' was never heard" and not rows["sunny"]["admitted"]
+    assert rows["sunny"]["trouble"] == "input 'sun' was never heard"
+    assert not rows["sunny"]["admitted"]
+
+
+def test_files_of_parts_are_found_beside_the_twin_file(tmp_path: Path) -> None:
+    (tmp_path / "room.py").write_text("")
+    spec = {"kind": "residual", "simulator": {"kind": "ode", "equations": "room.py:Room"}}
+    assert _beside(spec, tmp_path)["simulator"]["equations"] == str(tmp_path / "room.py:Room")
 
 
 ROOM = """

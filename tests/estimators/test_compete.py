@@ -170,6 +170,27 @@ def test_a_champion_without_its_input_gives_way_and_keeps_what_it_learned() -> N
     assert simulator.ledger(beliefs[-1])["window"]["out"] == 0.0
 
 
+def test_a_row_that_all_refuse_is_left_behind() -> None:
+    class Refusing(Building):
+        def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
+            if (inputs > 1e6).any():
+                raise PartError("the heat is absurd")
+            return super().step(memory, inputs, dt)
+
+    simulator, frame = pair(one=Refusing(1), two=Refusing(2)), telemetry(1, 0)
+    values = frame.values.copy()
+    values[12, list(frame.signals).index("heat")] = 1e9
+    spiked = Frame(frame.time, values, frame.quality, frame.signals)
+    part = compete(simulator)
+    before = part.update(None, spiked.rows(0, 12))
+    with pytest.raises(PartError, match="no candidate can be run any more"):
+        part.update(before, spiked.rows(12, 13))
+    after = part.update(before, spiked.rows(12, 14))
+    assert after.time == frame.time[13]
+    assert np.isfinite(after.members).all()
+    assert not any(rows["out"] for rows in simulator.ledger(after).values())
+
+
 def test_slow_measurements_count_too() -> None:
     simulator, frame = windowed(), telemetry(11, 1, lambda day: 0.03 * (day >= 6))
     values = frame.values.copy()

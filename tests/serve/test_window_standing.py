@@ -121,6 +121,6 @@ def test_where_there_is_nothing_to_judge_it_says_so(chromium: Any, tmp_path: Pat
         page.goto(f"{held.url}/twins/shed/shadow")
         page.get_by_text("has no simulator").wait_for()
         page.get_by_text("This twin does not only observe").wait_for()
-        page.goto(f"{held.url}/twins/shed/forecaster")
+        page.goto(f"{held.url}/twins/shed/simulator")
         page.get_by_text("No simulator, so no state to estimate.").wait_for()
         page.close()

@@ -111,7 +111,8 @@ class Shelf:
     def promote(self, name: str, version: str) -> Artifact:
         """Put a version to use."""
         found = self.version(name, version)
-        self._write(name, [*self.history(name), version])
+        if version != self.promoted(name):  # the same again is not one more to take back
+            self._write(name, [*self.history(name), version])
         return found
 
     def back(self, name: str) -> str:

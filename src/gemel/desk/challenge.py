@@ -95,15 +95,11 @@ def challenged(
         except Exception as error:
             trouble[who] = told(who, error)
     progress(len(made), len(made), "")
+    for who in [who for who, (scores, _) in runs.items() if not np.isfinite(scores).any()]:
+        trouble[who] = test.mute(made[who])
+        del runs[who]
     if PRESENT in trouble:
         raise Conflict(f"the present simulator cannot be run over this time: {trouble[PRESENT]}", "choose another last")
-    for who in [who for who, (scores, _) in runs.items() if not np.isfinite(scores).any()]:
-        silent = test.silent(made[who])
-        text = f"input '{silent[0]}' was never heard" if silent else "it foretold no value of what was measured"
-        if who == PRESENT:
-            raise Conflict(f"the present simulator cannot be judged over this time: {text}", "choose another last")
-        trouble[who] = text
-        del runs[who]
     rows = test.judged(runs, len(proposals))
     rows += [{"name": who, "admitted": False, "trouble": text} for who, text in trouble.items()]
     return {
@@ -154,10 +150,11 @@ class _Test:
             errors.append(outputs[:, picked].mean(axis=2) - columns(rows, list(self.noise)))
         return np.array(scores), np.array(errors)
 
-    def silent(self, simulator: Assignable) -> list[str]:
-        """The inputs of which there is no usable value."""
-        heard = np.isfinite(columns(self.frame, simulator.inputs)).any(axis=0)
-        return [n for n, there in zip(simulator.inputs, heard, strict=True) if not there]
+    def mute(self, simulator: Assignable) -> str:
+        """Why a simulator may have foretold nothing: an input of which there is no usable value."""
+        heard = np.isfinite(columns(self.frame, simulator.inputs)).T
+        silent = [n for n, there in zip(simulator.inputs, heard, strict=True) if not there.any()]
+        return f"input '{silent[0]}' was never heard" if silent else "it foretold no value of what was measured"
 
     def judged(self, runs: Mapping[str, tuple[Floats, Floats]], proposals: int) -> list[dict[str, Any]]:
         """A row for each, on the values that all of them have foreseen."""
@@ -241,7 +238,7 @@ def _toggled(present: Any, terms: Mapping[str, float]) -> dict[str, Any]:
 
 def _beside(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """With files that are there relative to the twin file's folder, as in the twin file."""
-    found = dict(spec)
+    found = {k: _beside(v, folder) if isinstance(v, Mapping) else v for k, v in spec.items()}
     for key in ("equations", "path"):
         if isinstance(text := found.get(key), str) and (folder / text.rpartition(":")[0]).is_file():
             found[key] = str(folder / text)

@@ -5,6 +5,7 @@ Letters in shapes: k rows of a belief, m members.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -19,9 +20,12 @@ from gemel.core.registry import build, declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
+from gemel.estimators.cycle import REFUSED
 from gemel.estimators.score import columns, drive, log_score
 from gemel.loop.estimate import Estimator
 from gemel.loop.process import Stateful
+
+log = logging.getLogger("gemel")
 
 Ledger = dict[str, dict[str, float]]
 """Candidate -> `champion`, `score`, `lead`, `spread`, `out`."""
@@ -179,8 +183,19 @@ class Compete:
         parts = {
             n: replace(simulator.part(full, n), innovation=self._taught.get(n, last)) for n in simulator.candidates
         }
+        refused, newest = 0, len(frame) - 1
         for i in np.flatnonzero(frame.time > full.time).tolist():
-            self._row(parts, ledger, frame.rows(i, i + 1))
+            if refused > REFUSED and i < newest:
+                continue
+            try:
+                self._row(parts, ledger, frame.rows(i, i + 1))
+            except PartError as error:  # of all of them, as with an absurd input: as in `Cycle`, it is left behind
+                if i == newest:
+                    raise
+                log.warning("estimator: %s; they stand still over this row", error.message)
+                self._run, refused = None, refused + 1
+                for name, part in parts.items():
+                    parts[name], ledger[name]["out"] = replace(part, time=int(frame.time[i]), innovation={}), 0.0
         champion = parts[_champion(ledger)]
         self._taught, self._time = {n: part.innovation for n, part in parts.items()}, champion.time
         return replace(simulator.whole(parts, ledger), innovation=champion.innovation)

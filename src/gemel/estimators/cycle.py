@@ -106,7 +106,8 @@ class Cycle:
                 if newest:
                     raise
                 log.warning("estimator: %s; it stands still over this row", error.message)
-                memory, now, last, refused = simulator.assign(memory, simulator.extract(memory), time), time, {}, refused + 1
+                memory = simulator.assign(memory, simulator.extract(memory), time)
+                now, last, refused = time, {}, refused + 1
                 continue
             found = [(i, Measured(n, frame.values[row, s], sd)) for i, s, n, sd in heard if good[row, s]]
             found = [(i, one) for i, one in found if np.isfinite(expected[i]).all()]

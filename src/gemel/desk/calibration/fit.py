@@ -224,7 +224,7 @@ def _run(test: Test, candidate: Candidate, rows: int) -> Floats:
     memory = simulator.quiet(memory) if isinstance(simulator, Noisy) else memory
     u = inputs(simulator, test)[:rows]
     outputs = rollout(simulator, memory, np.repeat(u[:, :, None], members.shape[1], axis=2), test.step / 1e9)
-    silent = [n for n, known in zip(simulator.inputs, np.isfinite(u).all(axis=0), strict=True) if not known]
+    silent = [n for n, known in zip(simulator.inputs, np.isfinite(u).T, strict=True) if not known.any()]
     if silent and not np.isfinite(outputs).any():
         hint = "measure it, or give it a prior where the simulator takes one"
         raise InputError(f"input '{silent[0]}' was never heard, and without it the simulator gives nothing", hint)
