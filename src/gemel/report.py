@@ -27,6 +27,7 @@ def report(twin: Any, signal: str | None = None, share: float = 0.2) -> dict[str
         "decisions": dict(Counter(d.status for d in twin.store.read("decision"))),
         "findings": dict(Counter(f.name for f in twin.store.read("finding"))),
         "acks": status["acks"],
+        "trouble": dict(Counter(e.text for e in twin.store.read("event") if e.kind == "trouble").most_common(3)),
         "signal": signal,
         "forecasts": [],
     }

@@ -521,3 +521,24 @@ def test_what_cannot_be_compiled_says_why_and_runs_as_it_is(equations: Any, why:
     assert ends(ode, 2.0)[0, 0] == pytest.approx(math.exp(-2.0), rel=1e-4)
     with pytest.raises(ConfigError, match="cannot be compiled"):
         Ode(equations, kernel="compiled")
+
+
+class Hasty:
+    """Bounds hide what an unstable step does."""
+
+    states = {"supply": {"mean": 50.0, "sd": 2.0, "low": 0.0, "high": 110.0}}
+    outputs = ("supply",)
+
+    def derivative(self, t: Floats, x: Floats, u: Floats, p: Floats) -> Any:
+        return -0.2 * (x - 20.0)
+
+
+def test_a_step_that_is_too_long_for_the_equations_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    def bound(**more: Any) -> str:
+        caplog.clear()
+        signals = Signals([Signal("supply")])
+        Ode(Hasty, **more).bind(Setting("t", "", signals, Virtual(), 300 * 10**9, 10**12, 0, Path()))
+        return caplog.text
+
+    assert "'supply' settles within 5 s, which steps of 60 s do not follow: write step = '5s'" in bound()
+    assert bound(step="5s") == bound(method="dopri5") == ""

@@ -133,6 +133,8 @@ def print_report(found: Mapping[str, Any], *steps: str) -> None:
         f"twin [bold]{found['twin']}[/]: {found['points']:,} points, {found['turns']:,} turns in {found['seconds']} s"
     )
     console.print(f"decisions: {decisions}\nfindings: {findings}")
+    for text, n in found["trouble"].items():
+        console.print(f"trouble: {n} x {text}", markup=False)
     if found["acks"]:
         console.print("commands: " + ", ".join(f"{n} {state}" for state, n in found["acks"].items()))
     if found["forecasts"]:

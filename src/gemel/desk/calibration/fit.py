@@ -77,7 +77,11 @@ def task(
     names = [n for n in dict.fromkeys((*simulator.inputs, *simulator.outputs)) if n in setting.signals]
     span = {"start": start, "end": end} if start else {"last": last, "end": end}
     every = setting.every * max(-(-duration(last) // (setting.every * ROWS)), 1) if not start else setting.every
-    frame = _heard(history(signals=names, every=every / 1e9, **span), simulator.outputs)
+    frame = history(signals=names, every=every / 1e9, **span)
+    if len(frame) > ROWS:
+        every *= -(-len(frame) // ROWS)
+        frame = history(signals=names, every=every / 1e9, **span)
+    frame = _heard(frame, simulator.outputs)
     noise = dict(getattr(twin.estimator.part, "noise", {})) if twin.estimator else {}
     noise = {n: sd for n, sd in noise.items() if n in frame.signals} or sensed(frame, simulator.outputs)
     return Task(setting, frame, noise, used, method, members, share, duration(valid))

@@ -131,7 +131,10 @@ class Again:
         else:
             version, card = found
             text = f"calibrated again, as {reason}: {card['verdict']}"
-            if card["passed"]:
+            used = self._desk.twin.artifacts.promoted(NAME)
+            if card["passed"] and used != card["against"].replace("uncalibrated", ""):
+                text += f"; meanwhile {used or 'none'} was put to use, and stays"
+            elif card["passed"]:
                 self._desk.use_calibration(version, text)
                 return
             text = f"calibration {version}: {text}"

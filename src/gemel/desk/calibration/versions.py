@@ -7,6 +7,7 @@ parameters of then.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ from gemel.desk.calibration.hindcast import Candidate, begun
 from gemel.detectors.validity import Validity
 from gemel.loop.process import Stateful
 from gemel.loop.run import Loop
+
+log = logging.getLogger("gemel")
 
 
 class Asked(Protocol):
@@ -127,6 +130,9 @@ def _draws(used: Artifact, members: int, seed: int) -> tuple[tuple[str, ...], An
 def ready(simulator: Any, shelf: Shelf) -> Artifact | None:
     """The calibration in use; a simulator with a learned correction takes up what was learned with it."""
     used = in_use(shelf, simulator)
+    if simulator is not None and used is None and (version := shelf.promoted(NAME)):
+        text = "calibration %s is of another simulator or other equations, so it is not used: gemel calibrate FILE"
+        log.warning(text, version)
     if used and RESIDUAL in used.files:
         simulator.load(used.files[RESIDUAL].read_bytes())
     return used

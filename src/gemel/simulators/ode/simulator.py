@@ -5,6 +5,7 @@ Legend: x states, u inputs, p parameters; k rows of a memory, m members.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ from gemel.simulators.ode.kernel import KERNELS, Kernel, compiled
 from gemel.simulators.ode.solve import Problem, dopri5, rk4
 
 METHODS = ("rk4", "dopri5")
+LIMIT, DRAWS = 2.78, 32
+"""Of a step times the fastest rate of decay, beyond which `rk4` is unstable; draws of the prior that are looked at."""
+log = logging.getLogger("gemel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,36 @@ class Ode:
                 problems.append(f"ode: signal '{q.name}' is in {unit}, the equations say {q.unit}: {text}")
         if problems:
             raise ConfigError(problems, "convert the signal: transforms = [{ kind = 'units', ... }], or the equations")
+        if self.method == "rk4" and (hasty := self._hasty(min(self._step, setting.every / 1e9))):
+            log.warning("%s", hasty)
+
+    def _hasty(self, step: float) -> str:
+        """A warning where most draws of the prior move faster than a step (seconds) can follow: bounds would hide what
+        an unstable step does. An input without a prior is put in the middle of its bounds, or at 0."""
+        m, states = DRAWS, self.init(None, 0, DRAWS).states
+        middle = [np.nan_to_num((q.low + q.high) / 2, posinf=0.0, neginf=0.0) for q in self._e.inputs]
+        u = np.array([[v if math.isnan(q.mean) else q.mean] * m for q, v in zip(self._e.inputs, middle, strict=True)])
+        x, u, p = states[: self._nx], u.reshape(-1, m), states[len(states) - self._np :]
+        slopes = np.empty((m, self._nx, self._nx))
+        try:
+            rest = self._e.derivative(np.zeros(m), x, u, p)
+            for i in range(self._nx):
+                near = x.copy()
+                near[i] += max(float(self._sd[i, 0]), 1e-3 * abs(float(self._mean[i, 0])), 1e-3)
+                slopes[:, :, i] = ((self._e.derivative(np.zeros(m), near, u, p) - rest) / (near[i] - x[i])).T
+        except GemelError:  # it is said where it matters
+            return ""
+        slopes = slopes[np.isfinite(slopes).all(axis=(1, 2))]
+        if len(slopes) < m // 2:
+            return ""
+        fastest = float(np.median(np.abs(np.linalg.eigvals(slopes)).max(axis=1)))
+        if step * fastest <= LIMIT:
+            return ""
+        name = self._e.states[int(np.abs(np.median(slopes, axis=0)).diagonal().argmax())].name
+        return (
+            f"ode: {self._e.name}: '{name}' settles within {1 / fastest:.2g} s, which steps of {step:g} s do not "
+            f"follow: write step = '{max(1 / fastest, 1e-3):.2g}s', or method = 'dopri5'"
+        )
 
     def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
         m = members if belief is None else belief.members.shape[1]
