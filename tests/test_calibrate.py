@@ -552,6 +552,18 @@ def test_it_expires(kept: Twin) -> None:
     assert one.inspect(situation) == []
 
 
+def test_a_sensor_nobody_trusts_says_nothing_about_where_the_plant_is(kept: Twin) -> None:
+    one, now = validity(kept), START + 10 * DAY * EVERY
+    outside = Situation(now, EVERY, EVERY, Signals([]), {"oil": 300.0})
+    (finding,) = one.inspect(outside)
+    assert finding.evidence["invalid"] == 1
+    drifts = Finding("drift", "oil sensor drifts", "oil", now, now, 0.5, 0.9, "", evidence={"distrust": 1.0})
+    (closed,) = one.inspect(replace(outside, findings=(drifts,)))
+    assert (closed.id, closed.open) == (finding.id, False)
+    assert one.inspect(replace(outside, findings=(drifts,))) == []
+    assert one.inspect(outside)[0].open
+
+
 def test_bad_settings() -> None:
     with pytest.raises(ConfigError, match="3 problems"):
         Validity(again="soon", window="", bias=0)

@@ -12,6 +12,7 @@ import json as json_
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -166,6 +167,7 @@ def begin(folder: Path, url: str, mode: str = "auto") -> Path:
     (folder / "plan.svg").write_text(_shipped("plan.svg"), encoding="utf-8")
     for end in ("", ".wal", ".sock"):
         Path(f"{store}{end}").unlink(missing_ok=True)
+    shutil.rmtree(store.with_suffix(".artifacts"), ignore_errors=True)  # what was fitted to that store
     return file
 
 

@@ -103,8 +103,12 @@ class Validity:
             return news
         self._listen(situation)
         news += self._expired(used.card, situation.now)
+        suspect = {f.subject for f in situation.findings if f.open and f.evidence.get("distrust")}
         for name, (low, high) in used.card["region"].items():
-            news += self._outside(name, low, high, situation)
+            if name not in suspect:
+                news += self._outside(name, low, high, situation)
+            elif (key := _key(OUTSIDE, name)) in self._open:  # a bad sensor says nothing about where the plant is
+                news.append(self._closed(key, situation.now, f"{name} is not listened to"))
         for name in self._z:
             news += self._drifted(name, used.card["innovations"].get(name, {}), situation.now)
         return news
