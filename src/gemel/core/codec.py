@@ -13,12 +13,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from gemel.core import life, values
+from gemel.core import explain, life, values
 from gemel.core.errors import StoreError
 
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
+        explain.Change,
+        explain.Explanation,
+        explain.Rule,
+        explain.Sentence,
         life.Action,
         life.Life,
         values.Ack,

@@ -77,6 +77,16 @@ def regular(
     return Frame(grid, values, codes, tuple(names))
 
 
+def held(values: Floats) -> Floats:
+    """Gaps take the value before, those at the beginning the first; [t] or [t, s]. What was never heard stays NaN."""
+    if not len(values):
+        return values
+    rows = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    there = np.isfinite(values)
+    last = np.maximum.accumulate(np.where(there, rows, -1), axis=0)
+    return np.asarray(np.take_along_axis(values, np.where(last < 0, there.argmax(axis=0), last), axis=0))
+
+
 def fill(values: Floats, quality: Codes, hold: int) -> None:
     """In place: hold the last value over gaps of up to `hold` rows, flagged `IMPUTED`."""
     rows = np.arange(len(values))[:, None]

@@ -232,6 +232,15 @@ class Frame:
         i = [self.signals.index(n) for n in names]
         return Frame(self.time, self.values[:, i], self.quality[:, i], tuple(names))
 
+    def usable(self, names: Sequence[str]) -> Floats:
+        """The values of some signals, [t, s]; NaN where they are bad or missing, or the frame has no such signal."""
+        found = np.full((len(self), len(names)), np.nan)
+        for i, name in enumerate(names):
+            if name in self.signals:
+                s = self.signals.index(name)
+                found[:, i] = np.where(self.quality[:, s] < BAD, self.values[:, s], np.nan)
+        return found
+
     def last(self, n: int) -> Frame:
         """The last `n` rows."""
         return self.rows(max(len(self) - n, 0), len(self))

@@ -24,7 +24,7 @@ from gemel.core.registry import build, kind_of
 from gemel.core.setting import Bound, Setting, Stage
 from gemel.core.units import SECOND, duration
 from gemel.core.values import Floats, Frame, Signals
-from gemel.estimators.score import columns, drive, log_score
+from gemel.estimators.score import drive, log_score
 from gemel.loop.simulate import Assignable
 
 PRESENT = "present"
@@ -147,12 +147,12 @@ class _Test:
             at, rows = start, self.frame.rows(start, start + self._rows)
             _, outputs = drive(simulator, belief, rows, setting.every, setting.seed)
             scores.append(log_score(simulator, outputs, rows, self.noise))
-            errors.append(outputs[:, picked].mean(axis=2) - columns(rows, list(self.noise)))
+            errors.append(outputs[:, picked].mean(axis=2) - rows.usable(list(self.noise)))
         return np.array(scores), np.array(errors)
 
     def mute(self, simulator: Assignable) -> str:
         """Why a simulator may have foretold nothing: an input of which there is no usable value."""
-        heard = np.isfinite(columns(self.frame, simulator.inputs)).T
+        heard = np.isfinite(self.frame.usable(simulator.inputs)).T
         silent = [n for n, there in zip(simulator.inputs, heard, strict=True) if not there.any()]
         return f"input '{silent[0]}' was never heard" if silent else "it foretold no value of what was measured"
 

@@ -20,10 +20,11 @@ import numpy as np
 
 from gemel.core.errors import Conflict, InputError, nearest
 from gemel.core.expression import Expression
+from gemel.core.grid import held
 from gemel.core.paths import futures, paths
 from gemel.core.units import SECOND, duration, instant, spell, stamp
 from gemel.core.values import BAD, LEVELS, Belief, Floats, Forecast, Frame, Times
-from gemel.desk.history import held, means
+from gemel.desk.history import means
 from gemel.loop.simulate import Branches, Simulator, rollout
 
 Value = float | Mapping[str, float] | Forecast | Frame

@@ -104,11 +104,5 @@ def means(window: Callable[..., Frame], names: Sequence[str], start: int, times:
     return {n: mean[:, i] for i, n in enumerate(names)}
 
 
-def held(values: Floats) -> Floats:
-    """Gaps take the value before, those at the beginning the first."""
-    there = np.flatnonzero(np.isfinite(values))
-    return values[there[np.maximum(np.searchsorted(there, np.arange(len(values)), side="right") - 1, 0)]]
-
-
 def _oldest(desk: Reading, names: Sequence[str], stop: int) -> int:
     return next((int(piece.time[0]) for piece in pieces(desk, names, end=stop) if len(piece)), stop)

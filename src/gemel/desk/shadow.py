@@ -17,10 +17,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gemel.core.errors import Conflict
+from gemel.core.grid import held
 from gemel.core.setting import Stage
 from gemel.core.units import SECOND, duration
 from gemel.core.values import BAD, Belief, Decision, Floats, Times
-from gemel.desk.history import Reading, held, means
+from gemel.desk.history import Reading, means
 from gemel.loop.simulate import Simulator, rollout
 
 DAY = 86_400 * SECOND

@@ -20,6 +20,7 @@ import numpy as np
 
 from gemel.core.artifact import Artifact, read
 from gemel.core.errors import PartError
+from gemel.core.onnx import session
 from gemel.core.values import Belief, Float32s, Floats, Frame
 from gemel.estimators.history import History
 from gemel.estimators.importance import Normal
@@ -94,7 +95,7 @@ class Amortised:
             raise PartError(f"the network in {network} {problem}", "train one for it: gemel lab amortise TWIN.toml")
         self.coordinates = coordinates(simulator)
         self._simulator = simulator
-        self._session = _session(next(iter(artifact.files.values())))
+        self._session = session(next(iter(artifact.files.values())), "train it again")
 
     def propose(self, frame: Frame, noise: Mapping[str, float], members: int = 100, seed: int = 0) -> Belief:
         """States and parameters at the start of the frame, before any of its rows: a guess from all of them."""
@@ -158,17 +159,3 @@ def _shipped(simulator: Assignable) -> Artifact:
         if not _unlike(simulator, artifact.card):
             return artifact
     raise PartError("no shipped network suits this simulator", "train one: gemel lab amortise TWIN.toml")
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no common class for its errors
-        raise PartError(f"{path} is no network that onnxruntime can load: {error}", "train it again") from None

@@ -21,7 +21,7 @@ from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Belief, Floats, Frame
 from gemel.estimators.cycle import REFUSED
-from gemel.estimators.score import columns, drive, log_score
+from gemel.estimators.score import drive, log_score
 from gemel.loop.estimate import Estimator
 from gemel.loop.process import Stateful
 
@@ -226,7 +226,7 @@ class Compete:
                     if len(run.failed) == len(simulator.candidates):
                         raise PartError(f"no candidate can be run any more; {trouble}", "mend one of them") from error
             parts[name] = replace(parts[name], time=time, innovation={})
-        heard = np.isfinite(columns(row, list(self.noise)))
+        heard = np.isfinite(row.usable(list(self.noise)))
         for name, score in scores.items():
             run.scores[name] += score[heard].tolist()
         third = (time - 1 - stretch * self._lead) * THIRDS // self._lead
@@ -243,7 +243,7 @@ class Compete:
         with np.errstate(over="ignore", invalid="ignore"):
             part = self._each[name].update(part, row)
             ahead, outputs = drive(one, ahead, row, self._every, self._seed)
-        blind = not np.isfinite(columns(row, one.inputs)).all()
+        blind = not np.isfinite(row.usable(one.inputs)).all()
         if not (np.isfinite(part.members).all() and (blind or np.isfinite(outputs).all())):
             raise PartError(f"{name} gave what is no number", "see its equations and its bounds")
         return part, ahead, log_score(one, outputs, row, self.noise)

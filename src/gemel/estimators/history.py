@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from gemel.core.errors import InputError, nearest
+from gemel.core.grid import held
 from gemel.core.values import BAD, Belief, Floats, Frame, Times
 from gemel.estimators.scale import Scale
 from gemel.loop.simulate import Assignable, Noisy, Runs
@@ -37,7 +37,7 @@ class History:
         self.simulator, self.noise, self.seed = simulator, noise, seed
         self.scale = Scale(simulator.states, getattr(simulator, "bounds", {}))
         self.time: Times = np.concatenate([[2 * frame.time[0] - frame.time[1]], frame.time])
-        self.inputs = _inputs(frame, list(simulator.inputs))  # [t, u]
+        self.inputs = held(frame.usable(simulator.inputs))  # [t, u]
         self._frame = frame
         heard = [n for n in noise if n in frame.signals]
         columns = [frame.signals.index(n) for n in heard]
@@ -49,15 +49,6 @@ class History:
             raise InputError(
                 f"nothing usable was measured of {', '.join(noise)} in these rows", "choose another stretch of time"
             )
-
-    def outputs(self, names: Sequence[str]) -> Floats:
-        """What was measured of outputs, [t, y]; NaN where it is not usable, or not in the frame."""
-        found = np.full((len(self._frame), len(names)), math.nan)
-        for y, name in enumerate(names):
-            if name in self._frame.signals:
-                s = self._frame.signals.index(name)
-                found[:, y] = np.where(self._frame.quality[:, s] < BAD, self._frame.values[:, s], math.nan)
-        return found
 
     def prior(self, members: int, priors: Priors | None = None) -> Floats:
         """Draws [k, m] on the unbounded scale, from the simulator's own prior where `priors` says nothing."""
@@ -99,17 +90,3 @@ class History:
     def belief(self, free: Floats) -> Belief:
         """What is believed at the end of the frame, for the estimator to go on from."""
         return Belief(tuple(self.simulator.states), self.run(free)[1], int(self.time[-1]))
-
-
-def _inputs(frame: Frame, names: list[str]) -> Floats:
-    """Inputs [t, u]; a missing value is the last usable one, before it the first; one never heard stays NaN."""
-    out = np.full((len(frame), len(names)), math.nan)
-    for u, name in enumerate(names):
-        if name not in frame.signals:
-            continue
-        s = frame.signals.index(name)
-        usable = np.flatnonzero(np.isfinite(frame.values[:, s]) & (frame.quality[:, s] < BAD))
-        if len(usable):
-            held = np.searchsorted(usable, np.arange(len(frame)), side="right") - 1
-            out[:, u] = frame.values[usable[np.maximum(held, 0)], s]
-    return out

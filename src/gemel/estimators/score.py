@@ -6,11 +6,11 @@ Letters in shapes: t rows, s signals, y outputs, m members.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from gemel.core.values import BAD, Belief, Floats, Frame
+from gemel.core.values import Belief, Floats, Frame
 from gemel.loop.simulate import Assignable
 
 _LONGEST = 100  # steps that a gap between two rows is crossed in, at most
@@ -22,7 +22,7 @@ def drive(simulator: Assignable, belief: Belief, frame: Frame, every: int, seed:
     An input that is not usable is NaN. Where outputs then are not finite, the states stand still over the row, as in a
     filter. `every`: nanoseconds between turns, the longest step.
     """
-    used = columns(frame, simulator.inputs)
+    used = frame.usable(simulator.inputs)
     outputs = np.empty((len(frame), len(simulator.outputs), belief.members.shape[1]))
     memory, now = simulator.init(belief, seed), belief.time
     for i, (time, row) in enumerate(zip(frame.time.tolist(), used, strict=True)):
@@ -36,16 +36,6 @@ def drive(simulator: Assignable, belief: Belief, frame: Frame, every: int, seed:
     return Belief(tuple(simulator.states), simulator.extract(memory), now), outputs
 
 
-def columns(frame: Frame, names: Sequence[str]) -> Floats:
-    """The usable values of some signals, [t, s]; NaN where there is none, or the frame has no such signal."""
-    found = np.full((len(frame), len(names)), math.nan)
-    for i, name in enumerate(names):
-        if name in frame.signals:
-            s = frame.signals.index(name)
-            found[:, i] = np.where(frame.quality[:, s] < BAD, frame.values[:, s], math.nan)
-    return found
-
-
 def log_score(simulator: Assignable, outputs: Floats, frame: Frame, noise: Mapping[str, float]) -> Floats:
     """Log density of what was measured, [t, n] for the n outputs that `noise` names, in nats; NaN where nothing was.
 
@@ -56,6 +46,6 @@ def log_score(simulator: Assignable, outputs: Floats, frame: Frame, noise: Mappi
     cloud, sd = outputs[:, rows], np.array(list(noise.values()))
     with np.errstate(over="ignore", invalid="ignore"):
         variance = cloud.var(axis=2, ddof=1) + sd * sd
-        miss = columns(frame, list(noise)) - cloud.mean(axis=2)
+        miss = frame.usable(list(noise)) - cloud.mean(axis=2)
         score: Floats = -0.5 * (miss * miss / variance + np.log(2.0 * math.pi * variance))
     return np.maximum(score, -100.0)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gemel.core.grid import held
 from gemel.core.setting import Setting
-from gemel.core.values import BAD, Belief, Floats, Frame, Ints
-from gemel.desk.history import held
+from gemel.core.values import Belief, Floats, Frame, Ints
 from gemel.estimators import analysis
 from gemel.estimators.cycle import Cycle, Row, Taught, gated
 from gemel.estimators.diagnostics import innovations
@@ -65,8 +65,7 @@ class Test:
 
     def measured(self, name: str) -> Floats:
         """The usable values of a signal, [t], else NaN."""
-        i = self.frame.signals.index(name)
-        return np.where(self.frame.quality[:, i] < BAD, self.frame.values[:, i], np.nan)
+        return self.frame.usable([name])[:, 0]
 
     def truth(self, name: str) -> Floats:
         """What came after each start, [w, h]."""
@@ -75,11 +74,7 @@ class Test:
 
 def inputs(simulator: Any, test: Test) -> Floats:
     """Inputs [t, u]; a gap holds the value before, one that was never heard is NaN."""
-    out = np.full((len(test.frame), len(simulator.inputs)), math.nan)
-    for i, name in enumerate(simulator.inputs):
-        if name in test.frame.signals and np.isfinite(values := test.measured(name)).any():
-            out[:, i] = held(values)
-    return out
+    return held(test.frame.usable(simulator.inputs))
 
 
 def begun(candidate: Candidate, time: int, seed: int) -> Belief:
@@ -145,8 +140,7 @@ def naive(test: Test, name: str) -> dict[str, Floats]:
     been so far ahead before the held-back time."""
     values, starts = test.measured(name), np.array(test.starts)
     steps = np.arange(1, test.ahead + 1)
-    past = held(values[: test.first]) if np.isfinite(values[: test.first]).any() else np.full(test.first, math.nan)
-    filled = held(values) if np.isfinite(values).any() else values
+    past, filled = held(values[: test.first]), held(values)
     found = {"last value": filled[starts][:, None] + np.zeros(test.ahead)}
     lags = {"last value": steps}
     season = round(DAY / test.step)

@@ -79,7 +79,7 @@ def whitened(frame: Frame, shares: Mapping[str, float]) -> Frame:
     values, quality = frame.values.copy(), frame.quality.copy()
     for name, share in shares.items():
         i = frame.signals.index(name)
-        y = np.where(frame.quality[:, i] < BAD, frame.values[:, i], math.nan)
+        y = frame.usable([name])[:, 0]
         values[:, i] = y - share * np.concatenate([[math.nan], y[:-1]])
         quality[:, i] = np.where(np.isfinite(values[:, i]), frame.quality[:, i], BAD)
     return Frame(frame.time, values, quality, frame.signals)

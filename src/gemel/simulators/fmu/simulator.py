@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, GemelError
+from gemel.core.errors import ConfigError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.units import conversion, duration
+from gemel.core.units import duration
 from gemel.core.values import Belief, Floats
 from gemel.simulators.draw import cut, exact
 from gemel.simulators.fmu.child import Answer, Order
 from gemel.simulators.fmu.description import Wiring, read
 from gemel.simulators.fmu.names import Prior, Problems, chosen, priors_of, starts_of
 from gemel.simulators.fmu.pool import Point, Pool, begun
+from gemel.simulators.units import agree
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,19 +128,8 @@ class Fmu:
 
     def bind(self, setting: Setting) -> None:
         """Signals of the same names must have the FMU's units, where both are known."""
-        problems = []
-        for name in (*self.inputs, *self.outputs):
-            have = setting.signals.named(name).unit if name in setting.signals else ""
-            want = self.units[name]
-            if have and want and have != want and _known(have) and _known(want):
-                try:
-                    conversion(have, want)
-                    text = "differs"
-                except GemelError as error:
-                    text = error.message
-                problems.append(f"fmu: signal '{name}' is in {have}, {self.description.name} says {want}: {text}")
-        if problems:
-            raise ConfigError(problems, "convert the signal: transforms = [{ kind = 'units', ... }]")
+        wanted = {n: self.units[n] for n in (*self.inputs, *self.outputs)}
+        agree("fmu", setting.signals, wanted, f"{self.description.name} says", lenient=True)
 
     def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
         m = members if belief is None else belief.members.shape[1]
@@ -212,15 +202,6 @@ class Fmu:
         for row, (i, prior) in zip(exact(normal), uncertain, strict=True):
             rows[i] = cut(row, prior.mean, prior.sd, prior.low, prior.high)
         return rows
-
-
-def _known(unit: str) -> bool:
-    """Whether a unit is one that can be converted at all."""
-    try:
-        conversion(unit, "1" if unit != "1" else "%")
-    except GemelError as error:
-        return "cannot be converted" not in error.message
-    return True
 
 
 def _bytes(text: str) -> int:

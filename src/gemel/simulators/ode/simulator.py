@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ import numpy as np
 from gemel.core.errors import ConfigError, GemelError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.units import conversion, duration
+from gemel.core.units import duration
 from gemel.core.values import Belief, Bools, Floats, Ints
-from gemel.simulators.draw import draw, exact
+from gemel.simulators.draw import cut, draw, exact
 from gemel.simulators.ode.equations import Equations, Quantity
 from gemel.simulators.ode.kernel import KERNELS, Kernel, compiled
 from gemel.simulators.ode.solve import Problem, dopri5, rk4
+from gemel.simulators.units import agree
 
 METHODS = ("rk4", "dopri5")
 LIMIT, DRAWS = 2.78, 32
@@ -125,21 +125,8 @@ class Ode:
 
     def bind(self, setting: Setting) -> None:
         """Signals of the same names must have the declared units."""
-        problems = []
-        for q in (*self._e.inputs, *self._e.outputs):
-            if (
-                q.unit
-                and q.name in setting.signals
-                and (unit := setting.signals.named(q.name).unit) not in ("", q.unit)
-            ):
-                try:
-                    conversion(unit, q.unit)
-                    text = "differs"
-                except GemelError as error:
-                    text = error.message
-                problems.append(f"ode: signal '{q.name}' is in {unit}, the equations say {q.unit}: {text}")
-        if problems:
-            raise ConfigError(problems, "convert the signal: transforms = [{ kind = 'units', ... }], or the equations")
+        wanted = {n: self.units[n] for n in (*self.inputs, *self.outputs)}
+        agree("ode", setting.signals, wanted, "the equations say")
         if self.method == "rk4" and (hasty := self._hasty(min(self._step, setting.every / 1e9))):
             log.warning("%s", hasty)
 
@@ -179,7 +166,8 @@ class Ode:
         normal = exact(np.random.default_rng(seed).standard_normal((len(self.states), m)))
         states = self._mean + self._sd * normal
         for i in self._cut:
-            states[i] = _truncated(normal[i], self._held[i])
+            q = self._held[i]
+            states[i] = cut(normal[i], q.mean, q.sd, q.low, q.high)
         if belief is None:
             return Memory(0, states, seed, still)
         for i, name in enumerate(self.states):
@@ -336,11 +324,3 @@ class Ode:
         """The bounds of the parameters: equations never see one outside."""
         at = len(self._low) - self._np
         return self._low[at:], self._high[at:]
-
-
-def _truncated(normal: Floats, q: Quantity) -> Floats:
-    """Standard normal draws as draws of a normal distribution cut at low and high, in the same order."""
-    unit = NormalDist()
-    low, high = unit.cdf((q.low - q.mean) / q.sd), unit.cdf((q.high - q.mean) / q.sd)
-    shares = [low + (high - low) * min(max(unit.cdf(z), 1e-12), 1 - 1e-12) for z in normal]
-    return np.clip([q.mean + q.sd * unit.inv_cdf(s) for s in shares], q.low, q.high)

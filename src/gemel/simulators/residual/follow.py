@@ -7,32 +7,15 @@ its estimator. Legend: k states, u inputs, t rows, m members.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gemel.core.values import BAD, Belief, Floats, Frame
+from gemel.core.grid import held
+from gemel.core.values import Belief, Floats, Frame
 from gemel.loop.simulate import Assignable
 
 _GATE = 5.0  # beyond as many standard deviations a measurement weighs less
-
-
-def usable(frame: Frame, name: str) -> Floats:
-    """What was measured of a signal [t], NaN where nothing usable was or the frame does not have it."""
-    if name not in frame.signals:
-        return np.full(len(frame), math.nan)
-    i = frame.signals.index(name)
-    return np.where(frame.quality[:, i] < BAD, frame.values[:, i], math.nan)
-
-
-def heard(frame: Frame, names: Sequence[str]) -> Floats:
-    """Inputs [t, u]; what is missing keeps its last value."""
-    out = np.full((len(frame), len(names)), math.nan)
-    for u, name in enumerate(names):
-        values = usable(frame, name)
-        last = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), -1))
-        out[:, u] = np.where(last >= 0, values[np.maximum(last, 0)], math.nan)
-    return out
 
 
 def roughness(values: Floats) -> float:
@@ -48,8 +31,8 @@ def followed(simulator: Assignable, frame: Frame, belief: Belief, noise: Mapping
     """The belief at each row; `belief` is where to start from, whatever its time. `noise`: output -> deviation."""
     dt = int(frame.time[1] - frame.time[0])
     memory = simulator.init(Belief(belief.names, belief.members, int(frame.time[0]) - dt), 0)
-    inputs, m = heard(frame, simulator.inputs), belief.members.shape[1]
-    measured = [(list(simulator.outputs).index(n), n, usable(frame, n), sd) for n, sd in noise.items()]
+    inputs, m = held(frame.usable(simulator.inputs)), belief.members.shape[1]
+    measured = [(list(simulator.outputs).index(n), n, frame.usable([n])[:, 0], sd) for n, sd in noise.items()]
     bounds = [(list(simulator.states).index(n), *edges) for n, edges in getattr(simulator, "bounds", {}).items()]
     for row, time in enumerate(frame.time.tolist()):
         memory, out = simulator.step(memory, np.repeat(inputs[row][:, None], m, axis=1), dt / 1e9)

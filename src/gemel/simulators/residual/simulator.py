@@ -15,6 +15,7 @@ import numpy as np
 
 from gemel.core import codec
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.grid import held
 from gemel.core.registry import build, declared
 from gemel.core.setting import Bound, Setting
 from gemel.core.units import duration
@@ -22,7 +23,7 @@ from gemel.core.values import Belief, Floats, Frame, Times
 from gemel.loop.simulate import Assignable, Branches, Noisy, Runs, Simulator
 from gemel.simulators.draw import draw
 from gemel.simulators.residual.correction import Correction
-from gemel.simulators.residual.follow import followed, heard, roughness, usable
+from gemel.simulators.residual.follow import followed, roughness
 from gemel.simulators.residual.lesson import Ahead, Lesson, Lessons, clock_of, judged, thinned
 
 AVERAGES = np.array([3600.0, 6 * 3600.0])
@@ -238,7 +239,7 @@ class Residual:
             )
         if isinstance(belief, Belief):
             frame = thinned(frame, self._horizon)
-        truth = {n: usable(frame, n) for n in self.outputs if n in frame.signals and n not in self.carry}
+        truth = {n: frame.usable([n])[:, 0] for n in self.outputs if n in frame.signals and n not in self.carry}
         truth = {n: values for n, values in truth.items() if np.isfinite(values).any()}
         if not truth:
             known = f"outputs: {', '.join(self.outputs)}"
@@ -282,7 +283,7 @@ class Residual:
     ) -> dict[str, Lesson]:
         """The runs, and what was measured then."""
         fits: Fits = dict.fromkeys(truth)
-        inputs, dt, m = heard(frame, self.inputs), ahead.dt, MEMBERS
+        inputs, dt, m = held(frame.usable(self.inputs)), ahead.dt, MEMBERS
         unforeseen = [self.inputs.index(n) for n in self.unforeseen]
         lesson = Lessons(frame, truth, ahead, len(self.inputs), len(self.states))
         for row, belief in starts:
