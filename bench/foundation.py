@@ -30,11 +30,11 @@ import numpy as np
 
 from bench.harness import Bench
 from gemel.core.errors import GemelError
+from gemel.core.foundation import load
 from gemel.core.units import duration
 from gemel.core.values import GOOD, Floats, Frame
 from gemel.forecasters.foundation.ask import FAST
 from gemel.forecasters.foundation.forecaster import Foundation
-from gemel.forecasters.foundation.graph import load
 
 RIVALS = {
     "Moirai-1 small (14M)": "moirai_small",

@@ -13,7 +13,7 @@ import gemel
 from gemel.cli import app
 from gemel.core.errors import InputError
 from gemel.core.values import Batch
-from gemel.forecasters.foundation import graph
+from gemel.core import foundation as graph
 
 needs_weights = pytest.mark.skipif(not (graph.SHIPPED / "foundation.json").exists(), reason="no weights are built in")
 HOUR = 3600 * 10**9

@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "commands_new",
         "commands_past",
         "commands_serve",
+        "commands_why",
     ),
     ("cli", "__main__"),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gemel import commands_calibrate, commands_challenge, commands_desk, commands_serve
+from gemel import commands_calibrate, commands_challenge, commands_desk, commands_serve, commands_why
 from gemel.commands_lab import lab
 from gemel.commands_new import new
 from gemel.commands_past import shadow, whatif
@@ -233,6 +233,7 @@ commands_calibrate.mount(app)
 commands_challenge.mount(app)
 commands_desk.mount(app)
 commands_serve.mount(app)
+commands_why.mount(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemel import attach
 from gemel.core.artifact import Artifact, Shelf
+from gemel.core.blobs import Blobs
 from gemel.core.clock import Data, Virtual, Wall
 from gemel.core.errors import ConfigError, Conflict, GemelError, nearest
 from gemel.core.setting import Bound, Setting, Stage
@@ -94,6 +95,8 @@ class Twin:
         self.store = store if store is not None else _default_store(name)
         self.loop: Loop | None = None
         self._desk: Desk | None = None
+        path = getattr(self.store, "path", None)  # of a store that lives in memory: none
+        self.blobs = Blobs(self.folder / f"{path}.blobs" if path else None)
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -234,6 +237,7 @@ class Twin:
     # -- what people do ------------------------------------------------------------------------------------------
 
     acknowledge, shelve, resolve, reopen = people.acknowledge, people.shelve, people.resolve, people.reopen
+    explain, verdict = people.explain, people.verdict
     maintain, maintenance, end_maintenance = people.maintain, people.maintenance, people.end_maintenance
     hands, take, put, release = people.hands, people.take, people.put, people.release
     calibrate, calibrations = calibration.calibrated, calibration.calibrations
@@ -295,6 +299,7 @@ class Twin:
         return Setting(
             self.name, "", self.signals, self.clock, duration(self.every), duration(self.horizon), self.seed,
             self.folder, self.simulator, self.artifacts, self.store.window,
+            self.blobs,
         )  # fmt: skip
 
     def stages(self) -> Stages:

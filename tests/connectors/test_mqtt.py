@@ -384,7 +384,6 @@ def test_what_the_constructor_refuses() -> None:
     [
         (Signal("a", address="plant:site/{nmae}"), {}, r"unknown placeholder '\{nmae\}'.*did you mean 'name'"),
         (Signal("a", address="plant:site/+"), {}, "'site/[+]' is a wildcard: an address names one topic"),
-        (Signal("a", address="plant:cam", type="blob"), {}, "signal 'a': a blob cannot be heard by mqtt"),
         (
             Signal("a", role="controlled", address="plant:site/row#a"),
             {},

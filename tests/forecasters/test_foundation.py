@@ -22,11 +22,11 @@ from series import daily, frame, noise, walk
 import gemel
 from gemel.config import spec_of
 from gemel.core.errors import ConfigError, InputError, PartError
+from gemel.core.foundation import SHIPPED, load
 from gemel.core.registry import build
 from gemel.core.values import DECILES, Float32s, Floats
 from gemel.forecasters.foundation.ask import FAST, quantiles
 from gemel.forecasters.foundation.forecaster import Foundation
-from gemel.forecasters.foundation.graph import SHIPPED, load
 from gemel.forecasters.naive import Naive
 from gemel.testing import check_forecaster
 

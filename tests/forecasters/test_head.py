@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from series import daily, frame, noise
 
+from gemel.core import foundation as graph
 from gemel.core.artifact import Shelf
 from gemel.core.errors import InputError, PartError
 from gemel.core.values import DECILES, Floats, Frame
-from gemel.forecasters.foundation import graph
 from gemel.forecasters.foundation.adapt import adapt, fit
 from gemel.forecasters.foundation.forecaster import Foundation
 from gemel.forecasters.foundation.head import Head, averages

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
 from gemel.core.errors import ConfigError, InputError  # noqa: E402
-from gemel.forecasters.foundation.ask import Reach, Way, quantiles  # noqa: E402
-from gemel.forecasters.foundation.graph import Graph  # noqa: E402
+from gemel.core.foundation import Graph, Reach  # noqa: E402
+from gemel.forecasters.foundation.ask import Way, quantiles  # noqa: E402
 from gemel.lab.corpus import Corpus, Mixture, Pool, bank, centred, hide, read_pool, thinned  # noqa: E402
 from gemel.lab.evaluate import asked, rolling  # noqa: E402
 from gemel.lab.network import DECILES, Network, Scaled, Shape, pinball, scaled  # noqa: E402

@@ -16,10 +16,10 @@ from served import served
 from service import ask, ready, serving
 
 from gemel.core.artifact import Shelf
+from gemel.core.foundation import SHIPPED, load
 from gemel.core.values import DECILES, GOOD, Floats, Frame
 from gemel.forecasters.conformal import Conformal
 from gemel.forecasters.foundation.forecaster import Foundation
-from gemel.forecasters.foundation.graph import SHIPPED, load
 from gemel.forecasters.foundation.head import Head, lags, regressors
 from gemel.serve.inference.app import Inference
 from gemel.serve.inference.foundation import ZeroShot, models

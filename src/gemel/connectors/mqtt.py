@@ -143,6 +143,7 @@ class Mqtt:
             live=setting.clock.live,
             ahead=duration(self.ahead),
             largest=self.max_payload,
+            blobs=setting.blobs,
         )
 
     # --- telemetry ---------------------------------------------------------------------------------------------
@@ -349,8 +350,6 @@ def _addresses(
             signal = setting.signals[place]
             try:
                 topic, part = _filled(address, signal), _filled(part, signal)
-                if signal.type == "blob":
-                    raise InputError("a blob cannot be heard by mqtt")
                 if signal.role == "controlled":
                     command = _filled(command_topic, signal, topic=topic, field=part)
                     routes[signal.name] = _Route(command, _filled(ack_topic, signal, topic=command, field=part))

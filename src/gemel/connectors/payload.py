@@ -5,7 +5,9 @@ A payload is one of
 - `{"value": 21.5, "time": "2024-05-01T12:00:00Z", "quality": "good"}`;
 - an object of many signals, `{"time": 1714564800, "supply": 71.2, "burner": {"power": 8}}`; `#burner.power` in a
   signal's address names a field, and a field may hold `{value, time, quality}` again;
-- a list of such objects.
+- a list of such objects;
+- for a blob signal the bytes themselves (a PNG), or an object with a stamp that holds them in base64:
+  `{"time": 1714564800, "value": "iVBORw0..."}`, `{"time": ..., "picture": "..."}` for `#picture`.
 
 `time` (or `timestamp`, `ts`) is ISO 8601 (without a zone: UTC) or a count since 1970 in s, ms, us or ns, told apart by
 its size. Without one the point is true when it was heard. `quality` is `good`, `uncertain`, `bad`, one of our codes, or
@@ -17,6 +19,7 @@ everything else that is wrong is an `Event` naming the topic and the reason, tol
 
 from __future__ import annotations
 
+import binascii
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +30,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from gemel.core.errors import InputError
+from gemel.core.blobs import Blobs
+from gemel.core.errors import GemelError, InputError
 from gemel.core.units import SECOND, instant, spell
 from gemel.core.values import BAD, GOOD, UNCERTAIN, Batch, Event, Signal, Signals
 
@@ -95,6 +99,7 @@ class Decoder:
         live: bool = True,
         ahead: int = 3600 * SECOND,
         largest: int = 1_000_000,
+        blobs: Blobs | None = None,
     ) -> None:
         self._plans = {
             topic: _plan(_place(signals[place], place, part) for place, part in heard)
@@ -103,6 +108,7 @@ class Decoder:
         self._live = live
         self._ahead = ahead
         self._largest = largest
+        self._blobs = blobs
         self._told: dict[tuple[str, str], tuple[int, int]] = {}  # (topic, trouble) -> (when told, times since)
 
     def points(self, topic: str) -> int:
@@ -137,6 +143,8 @@ class Decoder:
             text = f"payload of {len(payload)} bytes is larger than max_payload = {self._largest}"
             self._tell(out, message, wall, "large", text)
             return _ABSENT
+        if payload[:1] not in b"{[" and any(p.type == "blob" and not p.path for p in plan.places):
+            return bytes(payload)
         try:
             return _parse(payload)
         except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
@@ -172,7 +180,7 @@ class Decoder:
             if value is _ABSENT:
                 continue
             when, quality = time, base
-            if type(value) is dict and (place.type in ("number", "state") or "value" in value):
+            if type(value) is dict and (place.type in ("number", "state", "blob") or "value" in value):
                 if place.path:
                     inner = self._time(value, message, wall, out, time)
                     if inner is None:
@@ -184,7 +192,10 @@ class Decoder:
             if place.type in ("text", "event"):
                 out.events.append(Event(when, "text", place.name, _text(value), message.heard))
                 continue
-            number = _state(value, place.codes) if place.type == "state" else _number(value)
+            if place.type == "blob":
+                number = self._kept(value, message, wall, out)
+            else:
+                number = _state(value, place.codes) if place.type == "state" else _number(value)
             out.signal.append(place.signal)
             out.time.append(when)
             out.received.append(message.heard if self._live else when)
@@ -200,6 +211,19 @@ class Decoder:
             )
         if whole and not said.keys() <= plan.known:
             self._strangers(said, message, plan, wall, out)
+
+    def _kept(self, said: Any, message: Message, wall: int, out: _Columns) -> float:
+        """The code of a blob, its bytes now on disk; NaN for what is none."""
+        try:
+            content = said if type(said) is bytes else binascii.a2b_base64(said, strict_mode=True)
+            if self._blobs is None:
+                raise InputError("the twin keeps no blobs")
+            return self._blobs.put(content)
+        except (binascii.Error, TypeError, ValueError) as error:
+            self._tell(out, message, wall, "blob", f"a blob is bytes, or their base64 in an object: {error}")
+        except GemelError as error:
+            self._tell(out, message, wall, "blob", str(error))
+        return math.nan
 
     def _whole_row(
         self, said: dict[str, Any], time: int, message: Message, plan: _Plan, wall: int, out: _Columns

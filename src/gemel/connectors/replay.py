@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,9 @@ import pyarrow as pa
 from gemel.connectors.pace import Pace, speed_of
 from gemel.connectors.stamps import NONE
 from gemel.connectors.table import Block, Table, located, numbers
+from gemel.core.blobs import Blobs
 from gemel.core.clock import Virtual
-from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.errors import ConfigError, GemelError, InputError, nearest
 from gemel.core.setting import Setting
 from gemel.core.values import BAD, GOOD, Batch, Bools, Event, Floats, Ints, Signal, Signals, Times
 
@@ -27,7 +30,9 @@ class Replay:
     Wide files have a column a signal: the signal's address is `connector:Column`. Long files have a row a point:
     the address is `connector:name`, as it stands in the column of names. Where no signal has an address here, those
     without any address are heard by their own name. An empty cell is no point; NaN, an infinity, and a text where
-    a number should be are bad points, the text also an event. A state signal's cell is a code or one of its `states`.
+    a number should be are bad points, the text also an event. A state signal's cell is a code or one of its `states`. A
+    blob signal's cell is the path of a picture (or another file), relative to the table; what cannot be read is a bad
+    point and an event.
 
     Every run reads the file from its start and in its order; the store keeps a point once. Delivery: everything in
     the file, and always the same. `confirm` has nothing to do.
@@ -110,7 +115,8 @@ class Replay:
                 steps = np.diff(block.time, prepend=block.time[0] if last == NONE else last)
                 back += int(np.count_nonzero(steps < 0))
                 last = int(block.time[-1])
-            batch = _wide(block, signals, heard, columns) if wide else _long(block, signals, heard)
+            files = _Files(table.path.parent, self._setting.blobs)
+            batch = _wide(block, signals, heard, columns, files) if wide else _long(block, signals, heard, files)
             told = [_event(table, t if t != NONE else last, c, said) for t, c, said in block.trouble]
             batch = replace(batch, events=(*told, *batch.events))
             if len(batch) or batch.events:
@@ -141,7 +147,37 @@ def _addresses(setting: Setting, columns: Mapping[str, str]) -> dict[str, list[i
     return heard or {s.name: [i] for i, s in enumerate(signals) if not s.address and s.role != "controlled"}
 
 
-def _wide(block: Block, signals: Signals, heard: Mapping[str, list[int]], columns: list[str]) -> Batch:
+class _Files:
+    """Turns paths into the codes of blobs, each file kept once."""
+
+    def __init__(self, folder: Path, blobs: Blobs | None) -> None:
+        self._folder, self._blobs = folder, blobs
+
+    def codes(self, said: list[str | None], signal: Signal, time: Times, events: list[Event]) -> Floats:
+        """The codes [r]; NaN where there is no file, or none that can be kept."""
+        found: dict[str, float] = {"": math.nan}
+        for when, text in zip(time.tolist(), said, strict=True):
+            if text and text not in found:
+                try:
+                    found[text] = self._kept(text)
+                except GemelError as error:
+                    found[text] = math.nan
+                    events.append(Event(when, "file", signal.name, str(error), when))
+        return np.array([found[text or ""] for text in said], np.float64)
+
+    def _kept(self, text: str) -> float:
+        if self._blobs is None:
+            raise InputError(f"'{text}' is not kept: the twin keeps no blobs")
+        path = self._folder / text
+        try:
+            if path.stat().st_size > self._blobs.largest:
+                raise InputError(f"'{text}' has {path.stat().st_size:,} bytes", f"at most {self._blobs.largest:,}")
+            return self._blobs.put(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{text}' cannot be read: {getattr(error, 'strerror', error)}") from None
+
+
+def _wide(block: Block, signals: Signals, heard: Mapping[str, list[int]], columns: list[str], files: _Files) -> Batch:
     """Row by row, and within a row in the order of `columns`."""
     places: list[int] = []
     values: list[Floats] = []
@@ -149,7 +185,7 @@ def _wide(block: Block, signals: Signals, heard: Mapping[str, list[int]], column
     events: list[Event] = []
     for column, cells in zip(columns, block.columns, strict=True):
         for place in heard[column]:
-            value, here = _values(cells, signals[place], block.time, events)
+            value, here = _values(cells, signals[place], block.time, events, files)
             places.append(place)
             values.append(value)
             there.append(here)
@@ -159,7 +195,7 @@ def _wide(block: Block, signals: Signals, heard: Mapping[str, list[int]], column
     return _batch(np.array(places, np.int32)[which], time, np.column_stack(values)[mask], events)
 
 
-def _long(block: Block, signals: Signals, heard: Mapping[str, list[int]]) -> Batch:
+def _long(block: Block, signals: Signals, heard: Mapping[str, list[int]], files: _Files) -> Batch:
     """Point by point; a name that no signal hears is passed over."""
     names, cells = block.columns
     coded = names.cast(pa.string()).dictionary_encode()
@@ -169,7 +205,7 @@ def _long(block: Block, signals: Signals, heard: Mapping[str, list[int]]) -> Bat
     for code, name in enumerate(coded.dictionary.to_pylist()):
         for place in heard.get(name, ()):
             rows = np.flatnonzero(index == code)
-            value, here = _values(cells.take(pa.array(rows)), signals[place], block.time[rows], events)
+            value, here = _values(cells.take(pa.array(rows)), signals[place], block.time[rows], events, files)
             parts.append((rows[here], place, value[here]))
     if not parts:
         return Batch.of([], [], [], events=events)
@@ -180,10 +216,12 @@ def _long(block: Block, signals: Signals, heard: Mapping[str, list[int]]) -> Bat
     return _batch(signal[order], block.time[row[order]], value[order], events)
 
 
-def _values(cells: pa.Array, signal: Signal, time: Times, events: list[Event]) -> tuple[Floats, Bools]:
+def _values(cells: pa.Array, signal: Signal, time: Times, events: list[Event], files: _Files) -> tuple[Floats, Bools]:
     """One signal's values [r] and where there are any; texts and what is no value become events."""
     if signal.type in ("text", "event", "blob"):
         said = cells.cast(pa.string()).to_pylist()
+        if signal.type == "blob":
+            return files.codes(said, signal, time, events), np.array([bool(text) for text in said], bool)
         pairs = [(int(t), text) for t, text in zip(time, said, strict=True) if text]
         events += [Event(t, "text", signal.name, text, t) for t, text in pairs]
         return np.full(len(time), np.nan), np.zeros(len(time), bool)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from gemel.core.artifact import Shelf
+from gemel.core.blobs import Blobs
 from gemel.core.clock import Clock
 from gemel.core.values import Frame, Signals
 
@@ -27,6 +28,7 @@ class Setting:
     simulator: Any = None  # a `Simulator`, where the twin has one
     shelf: Shelf | None = None  # what was fitted to the twin
     history: Callable[..., Frame] | None = None  # `Store.window(signals, start, end, every)`, for parts that look back
+    blobs: Blobs | None = None  # pictures and sounds of the twin; a point's value is the code of one
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Setting:
         """Itself: a copy of a part works in the same twin."""

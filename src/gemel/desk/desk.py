@@ -17,7 +17,7 @@ from gemel.core.errors import Conflict, InputError, NotFound, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant, instant_id
 from gemel.core.values import LEVELS, Ack, Asset, Belief, Command, Decision, Finding, Forecast, Frame, Signals
-from gemel.desk import replay, rollup
+from gemel.desk import replay, rollup, why
 from gemel.desk.alarms import Alarms
 from gemel.desk.calibration.versions import Calibrations
 from gemel.desk.estimates import estimates
@@ -50,13 +50,13 @@ class Owner(Protocol):
         """Its thinking parts."""
 
 
-PAST = ("rollup", "extent", "at", "moments", "standing", "shadow")
+PAST = ("rollup", "extent", "at", "moments", "standing", "shadow", "why")
 READS = (
     "history", "latest", "estimates", "forecasts", "findings", "maintenance", "decisions", "commands", "hands",
     "journal", "status", "calibrations", *PAST,
 )  # fmt: skip
 """What only reads the store and the state, and so need not wait for the turn that is being taken."""
-ALARMS = ("acknowledge", "shelve", "resolve", "reopen", "maintain", "end_maintenance")
+ALARMS = ("acknowledge", "shelve", "resolve", "reopen", "verdict", "maintain", "end_maintenance")
 """What people say about findings; nor does this wait for the turn."""
 HANDS = ("take", "put", "release")
 ASKED = ("forecast", "whatif", "origin", "fork", "decide", "propose", "approve", "reject", "use_calibration")
@@ -86,6 +86,7 @@ class Desk:
         self.acknowledge, self.shelve, self.resolve = alarms.acknowledge, alarms.shelve, alarms.resolve
         self.reopen, self.maintain, self.end_maintenance = alarms.reopen, alarms.maintain, alarms.end_maintenance
         self.maintenance = alarms.maintenance
+        self.why, self.verdict = partial(why.why, self), partial(why.verdict, self)
         hands = Hands(self)
         self.hands, self.take, self.put, self.release = hands.hands, hands.take, hands.put, hands.release
         calibration = Calibrations(self)

@@ -41,8 +41,8 @@ def signature(finding: Finding, names: Mapping[str, str], assets: Sequence[str])
 
 
 def similar(desk: Any, finding: Finding, known: Sequence[Finding], verdicts: Sequence[Action]) -> list[dict[str, Any]]:
-    """The nearest earlier findings: `finding`, `likeness` 0 to 1, `verdicts` and `said` (what people said of it), `done`
-    (decisions that it had a part in). Two findings of one kind on the same thing are nearest."""
+    """The nearest earlier findings: `finding`, `likeness` (0 to 1), `verdicts` and `said` (what people said of it),
+    `done` (decisions that it had a part in). Two findings of one kind on the same thing are nearest."""
     names = {s.name: s.asset for s in desk.twin.signals}
     assets = sorted({a.id for a in desk.twin.assets} | {s.asset for s in desk.twin.signals if s.asset})
     here = signature(finding, names, assets)

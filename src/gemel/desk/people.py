@@ -39,6 +39,19 @@ def reopen(self: Asked, findings: str | Sequence[str], note: str = "", *, by: st
     return list(self._ask("reopen", findings=findings, note=note, by=by))
 
 
+def verdict(self: Asked, finding: str | Finding, was: str, *, by: str = "") -> list[Finding]:
+    """What a finding really was: "mill: worn tool", or "false alarm". Detectors that learn from cases take it up."""
+    return list(self._ask("verdict", finding=_id(finding), was=was, by=by))
+
+
+def explain(self: Asked, finding: str | Finding = "", by: str = "attribution") -> dict[str, Any]:
+    """Why a finding (default: the worst open one): `sentence`, `shares` of the signals, `ranked` causes, the raw
+    `series`, `similar` findings of the past; `by` an explainer (`attribution`, `surrogate`, `counterfactual`, `rules`)
+    or the detector's own `evidence`."""
+    found: dict[str, Any] = self._ask("why", finding=_id(finding), by=by)
+    return found
+
+
 def maintain(
     self: Asked, subject: str, span: str, note: str, *, start: str | int | None = None, by: str = ""
 ) -> list[Action]:
@@ -79,3 +92,7 @@ def release(self: Asked, signal: str, note: str = "", *, by: str = "") -> Action
     """Give an actuator back. Nothing is sent; the twin goes on from where it stands."""
     found: Action = self._ask("release", signal=signal, note=note, by=by)
     return found
+
+
+def _id(finding: str | Finding) -> str:
+    return finding if isinstance(finding, str) else finding.id

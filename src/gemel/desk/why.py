@@ -11,12 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gemel.core.errors import Conflict, InputError, NotFound, nearest
+from gemel.core.errors import InputError, NotFound, nearest
 from gemel.core.explain import Explainer, Explanation, Past, Question, Scores, Sentence, Sight, background, listed
 from gemel.core.life import Action
 from gemel.core.registry import build, rows
 from gemel.core.units import SECOND
-from gemel.core.values import Belief, Decision, Finding, Floats, Times
+from gemel.core.values import Belief, Finding, Floats, Times
 from gemel.desk.alarms import user
 from gemel.desk.likeness import similar
 from gemel.desk.rollup import rollup
@@ -74,9 +74,13 @@ def verdict(desk: Any, finding: str, was: str, by: str = "") -> list[Finding]:
     assets = sorted({a.id for a in desk.twin.assets} | {s.asset for s in desk.twin.signals if s.asset})
     if was.strip() != FALSE:
         if not cause:
-            raise InputError(f"'{was}' is not a verdict", f'say which component and what: "mill: worn tool", or "{FALSE}"')
+            raise InputError(
+                f"'{was}' is not a verdict", f'say which component and what: "mill: worn tool", or "{FALSE}"'
+            )
         if component not in assets:
-            raise InputError(f"there is no asset '{component}'{nearest(component, assets)}", f"there is: {', '.join(assets)}")
+            raise InputError(
+                f"there is no asset '{component}'{nearest(component, assets)}", f"there is: {', '.join(assets)}"
+            )
     said = Action(desk.now(), "verdict", found.id, by or user(), was.strip())
     desk.twin.store.record(said)
     for part in desk.twin.detectors:
@@ -86,8 +90,10 @@ def verdict(desk: Any, finding: str, was: str, by: str = "") -> list[Finding]:
 
 
 def ranked(finding: Finding) -> list[dict[str, Any]]:
-    """The candidates of a diagnosis with their probabilities, most probable first: its evidence `P(mill: worn tool)`."""
-    held = [(k[2:-1], v) for k, v in finding.evidence.items() if k.startswith("P(") and (": " in k or k == "P(unknown)")]
+    """The candidates of a diagnosis, most probable first: its evidence `P(mill: worn tool)`."""
+    held = [
+        (k[2:-1], v) for k, v in finding.evidence.items() if k.startswith("P(") and (": " in k or k == "P(unknown)")
+    ]
     return [{"name": name, "probability": float(p)} for name, p in sorted(held, key=lambda one: -one[1])]
 
 
@@ -190,11 +196,18 @@ def _plain(one: Explanation) -> dict[str, Any]:
         "edges": [int(t) for t in one.edges],
         "segments": np.asarray(one.segments, float).tolist(),
         "changes": [
-            {"signal": c.signal, "start": int(c.start), "end": int(c.end), "actual": float(c.actual), "needed": float(c.needed)}
+            {
+                "signal": c.signal,
+                "start": int(c.start),
+                "end": int(c.end),
+                "actual": float(c.actual),
+                "needed": float(c.needed),
+            }
             for c in one.changes
         ],
         "rules": [
-            {"signal": r.signal, "feature": r.feature, "above": bool(r.above), "limit": float(r.limit)} for r in one.rules
+            {"signal": r.signal, "feature": r.feature, "above": bool(r.above), "limit": float(r.limit)}
+            for r in one.rules
         ],
         "time": [int(t) for t in one.time],
         "paths": {n: np.asarray(v, float).tolist() for n, v in one.paths.items()},
@@ -237,8 +250,3 @@ def _found(known: Mapping[str, Finding], said: str) -> Finding:
     if said not in known:
         raise NotFound(f"there is no finding '{said}'{nearest(said, known)}", "see them with twin.findings(all=True)")
     return known[said]
-
-
-def because(decisions: Sequence[Decision], id: str) -> list[Decision]:
-    """The decisions that a finding had a part in."""
-    return [d for d in decisions if id in d.because]

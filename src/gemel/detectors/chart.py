@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from gemel.core.values import Floats
+
 FLOOR = 2.0  # peaks above this shape the threshold
 # Excursions above FLOOR per step, and how far they go beyond it on average, of white standard normal residuals at
 # slack 0.5 (asymptotically exp(-2 slack h), Siegmund 1985); they count as if they had been seen for BELIEVED steps.
@@ -64,6 +68,18 @@ class Chart:
                 if learn:
                     self._end(self.peaks[side])
                 self.peaks[side] = 0.0
+
+    def apart(self, windows: Floats) -> Floats:
+        """The highest sum [b] in windows [b, t] of standardised residuals, each by itself; nothing is remembered."""
+        z = np.nan_to_num(windows)
+        keep = min(max(self.pairs / self.power, 0.0), 0.98)
+        before = np.concatenate([np.zeros((len(z), 1)), z[:, :-1]], axis=1)
+        z = np.clip((z - keep * before) / max(math.sqrt(self.squares / self.steps), 0.05), -LIMIT, LIMIT)
+        sums, top = np.zeros((2, len(z))), np.zeros(len(z))
+        for row in z.T:
+            sums = np.maximum(sums + np.stack([row, -row]) - self.slack, 0.0)
+            top = np.maximum(top, sums.max(axis=0))
+        return top
 
     def threshold(self, alarms: float) -> float:
         """The height that is passed `alarms` times a step on either side."""

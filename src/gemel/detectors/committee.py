@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from gemel.core.errors import ConfigError, nearest
+from gemel.core.explain import Sight
 from gemel.core.registry import build, declared
 from gemel.core.setting import Setting
-from gemel.core.values import Finding
+from gemel.core.values import Finding, Floats
 from gemel.detectors.statistics.judge import COMBINE, Statistics
 from gemel.detectors.watch import Watch, Watching
 from gemel.loop.decide import Situation
@@ -88,6 +89,12 @@ class Committee:
 
     def inspect(self, situation: Situation) -> list[Finding]:
         return self._watch.inspect(situation)
+
+    def sight(self, finding: Finding) -> Sight | None:
+        return self._watch.sight(finding)
+
+    def scored(self, finding: Finding, windows: Floats) -> Floats:
+        return self._watch.scored(finding, windows)
 
     def snapshot(self) -> Mapping[str, Any]:
         return self._watch.snapshot()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError
+from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
@@ -75,6 +76,13 @@ class Health:
         found = [w.take(situation.now, time, values[:, self._reading.places(w.names)]) for w in self._wear]
         return [finding for some in found for finding in some]
 
+    def sight(self, finding: Finding) -> Sight | None:
+        wear = next((w for w in self._wear if w.subject == finding.subject and finding.by == "health"), None)
+        return wear.sight(self._reading.step) if wear else None
+
+    def scored(self, finding: Finding, windows: Floats) -> Floats:
+        return next(w for w in self._wear if w.subject == finding.subject).scored(windows)
+
     def snapshot(self) -> Mapping[str, Any]:
         return {"reading": self._reading.snapshot(), "wear": [wear.snapshot() for wear in self._wear]}
 
@@ -109,6 +117,14 @@ class _Wear:
             if one < 1.0 or not self._passed[0]:
                 self._passed = (stamp, one)
         return self._told(now, float(index[-1]), bool(valid[-1]), parts[-1])
+
+    def sight(self, step: int) -> Sight | None:
+        """What it looks at."""
+        return Sight(self.names, step, self._index.window, self._limit) if self._fitted else None
+
+    def scored(self, windows: Floats) -> Floats:
+        """How far the last rows of windows are from new, [b, t, c] -> [b]."""
+        return self._index.apart(windows)
 
     def _told(self, now: int, index: float, valid: bool, parts: Floats) -> list[Finding]:
         held = self._open

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
-from gemel.core.values import Belief, Finding
+from gemel.core.values import Belief, Finding, Floats
 from gemel.detectors.chart import Chart
 from gemel.loop.decide import Situation
 from gemel.loop.simulate import Assignable, Simulator
@@ -91,9 +92,10 @@ class Residual:
         self._charts: dict[str, Chart] = {}
         self._recent: dict[str, deque[tuple[int, float, float]]] = {}  # signal -> (time, residual, its sd)
         self._open: dict[str, Finding] = {}  # subject -> finding
-        self._first = self._last = self._opened = 0
+        self._first = self._last = self._opened = self._every = 0
 
     def bind(self, setting: Setting) -> None:
+        self._every = setting.every
         simulator = setting.simulator
         states = () if simulator is None else tuple(simulator.states)
         outputs = () if simulator is None else tuple(simulator.outputs)
@@ -137,6 +139,16 @@ class Residual:
             for chart in self._charts.values() if finding.evidence["distrust"] else [self._charts[finding.subject]]:
                 chart.reset()
         return news + opened
+
+    def sight(self, finding: Finding) -> Sight | None:
+        if finding.by != "residual" or not self._charts:
+            return None
+        return Sight(tuple(self._charts), self._every, 20, 1.0, "residuals")
+
+    def scored(self, finding: Finding, windows: Floats) -> Floats:
+        alarms = self.alarms_per_week * self._every / WEEK / max(2 * len(self._charts), 1)
+        charts = list(self._charts.values())
+        return np.stack([c.apart(windows[..., i]) / c.threshold(alarms) for i, c in enumerate(charts)]).max(axis=0)
 
     def snapshot(self) -> Mapping[str, Any]:
         return {

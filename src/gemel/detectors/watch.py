@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, InputError
+from gemel.core.explain import Sight
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding, Floats, Times
@@ -123,6 +124,21 @@ class Group:
             back += 1
         return self._past[-min(back, len(self._past))][0]
 
+    def about(self, finding: Finding) -> bool:
+        """Whether a finding is one of this group's."""
+        return finding.by == self._watching.by and any(name in self.names for name in finding.evidence)
+
+    def sight(self, step: int) -> Sight | None:
+        """What it looks at."""
+        if not self._judge.ready or not self._judge.need:
+            return None
+        of = "residuals" if self._watching.residuals else "signals"
+        return Sight(self.names, step, self._judge.need, self._judge.bar, of)
+
+    def scored(self, windows: Floats) -> Floats:
+        """How strange windows are, [b, t, c] -> [b]."""
+        return self._judge.apart(windows)
+
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
         return {
@@ -164,6 +180,14 @@ class Watch:
             return []
         found = [g.take(situation.now, time, values[:, self._reading.places(g.names)]) for g in self._groups]
         return [finding for some in found for finding in some]
+
+    def sight(self, finding: Finding) -> Sight | None:
+        """What it looks at for such a finding, see `Scores`."""
+        return next((g.sight(self._reading.step) for g in self._groups if g.about(finding)), None)
+
+    def scored(self, finding: Finding, windows: Floats) -> Floats:
+        """How strange windows are, [b, t, s] -> [b]."""
+        return next(g for g in self._groups if g.about(finding)).scored(windows)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gemel.core.errors import InputError
+from gemel.core.foundation import Reach
 from gemel.core.values import DECILES, Floats, Frame
 from gemel.forecasters.foundation.adapt import Verdict, moving
-from gemel.forecasters.foundation.ask import Reach, Way, quantiles
+from gemel.forecasters.foundation.ask import Way, quantiles
 from gemel.forecasters.score import crps
 from gemel.lab.corpus import Pool, Windows, centred, hide
 from gemel.lab.evaluate import asked

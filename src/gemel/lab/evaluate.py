@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from gemel.core.artifact import Artifact, digest, read
 from gemel.core.errors import ConfigError, InputError
+from gemel.core.foundation import Graph
 from gemel.core.units import SECOND
 from gemel.core.values import DECILES, Float32s, Floats, Frame, Times
 from gemel.forecasters.foundation.ask import BEST, FAST, Ask
 from gemel.forecasters.foundation.blend import zero_shot
-from gemel.forecasters.foundation.graph import Graph
 from gemel.forecasters.linear import Linear
 from gemel.forecasters.naive import Naive
 from gemel.forecasters.seasonal_naive import SeasonalNaive

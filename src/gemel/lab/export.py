@@ -25,7 +25,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from gemel.core.artifact import digest
 from gemel.core.errors import PartError
-from gemel.forecasters.foundation.graph import Graph
+from gemel.core.foundation import Graph
 from gemel.lab.corpus import Corpus, Mixture
 from gemel.lab.evaluate import Served, asked
 from gemel.lab.network import Network

@@ -97,12 +97,12 @@ def read_recipe(path: str | Path = "", start: str = "cpu") -> Recipe:
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError([f"{path} holds no recipe: {error}"], "give a TOML file, or the card of a run") from None
     whole = asdict(RECIPES[start])
-    if wrong := list(_merge(whole, held, RECIPES[start])):
+    if wrong := list(merge(whole, held, RECIPES[start])):
         raise ConfigError(wrong, "the keys are those of Recipe, Shape and Mixture in gemel.lab", str(path))
     return recipe_of(whole)
 
 
-def _merge(into: dict[str, Any], held: Mapping[str, Any], like: Any, place: str = "") -> Iterator[str]:
+def merge(into: dict[str, Any], held: Mapping[str, Any], like: Any, place: str = "") -> Iterator[str]:
     """Put the keys of `held` into `into`; yields what is wrong."""
     known = [f.name for f in fields(like)]
     for key, value in held.items():
@@ -111,7 +111,7 @@ def _merge(into: dict[str, Any], held: Mapping[str, Any], like: Any, place: str 
         elif not is_dataclass(getattr(like, key)):
             into[key] = value
         elif isinstance(value, Mapping):
-            yield from _merge(into[key], value, getattr(like, key), f"{place}{key}.")
+            yield from merge(into[key], value, getattr(like, key), f"{place}{key}.")
         else:
             yield f"{place}{key} is a table: [{place}{key}]"
 

@@ -72,6 +72,16 @@ class Calibration:
         found: Floats = np.where(scores > self._start, np.maximum(tail, 1e-300), rank)
         return np.where(np.isnan(scores), 1.0, found)
 
+    def surprise(self, scores: Floats) -> Floats:
+        """-log p of scores of any shape, without an end: what lies far out can still be told apart. 0 for NaN."""
+        if not self.ready:
+            return np.zeros(scores.shape)
+        n = len(self._sorted)
+        higher = n - np.searchsorted(self._sorted, scores, "left")
+        rank = np.log((n + 1.0) / (1.0 + higher))
+        tail = -math.log(self._share) + np.maximum(scores - self._start, 0.0) / self._excess
+        return np.where(np.isnan(scores), 0.0, np.where(scores > self._start, tail, rank))
+
     def score(self, p: float) -> float:
         """The score in the tail that has this p-value."""
         return self._start + self._excess * math.log(max(self._share / p, 1.0))
@@ -84,6 +94,20 @@ def cauchy(p: Floats) -> Floats:
     mean = np.where(p < 1e-9, small, np.tan((0.5 - p) * math.pi)).mean(axis=0)
     plain = 0.5 - np.arctan(mean) / math.pi
     return np.asarray(np.where(mean > 1e9, 1.0 / (np.maximum(mean, 1.0) * math.pi), plain))
+
+
+def together(surprises: Floats, way: str) -> Floats:
+    """The same two of -log p, [m, ...] -> [...], without an end. By `cauchy` it is the harmonic mean of the p-values,
+    to which Cauchy's combination comes down where they are small (Wilson 2019, PNAS 116)."""
+    if way == "cauchy":
+        top = surprises.max(axis=0)
+        return np.asarray(top + np.log(np.exp(surprises - top).mean(axis=0)))
+    half = surprises.sum(axis=0)
+    term, total = np.ones_like(half), np.ones_like(half)
+    for i in range(1, surprises.shape[0]):
+        term = term * half / i
+        total += term
+    return np.asarray(half - np.log(total))
 
 
 def fisher(p: Floats) -> Floats:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Floats
-from gemel.detectors.statistics.scale import standard
+from gemel.detectors.statistics.scale import abreast, apiece, standard
 
 MOST = 60.0
 """A sum that has come so far goes no further: it must find back when the trouble is over."""
@@ -60,6 +60,18 @@ class Cusum:
         if len(z):
             self._last = np.nan_to_num(z[-1])
         return out, out
+
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return 20
+
+    def apart(self, windows: Floats) -> Floats:
+        """The statistics [b, t, c] of windows [b, t, c], each by itself: its sums begin at zero."""
+        b, _, c = windows.shape
+        z = np.nan_to_num((windows[:, 0] - self._centre) / self._scale).reshape(-1)
+        other, rows = abreast(self, windows, _last=z, _sums=np.zeros((2, b * c)))
+        return apiece(other.score(rows)[0], b)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
@@ -120,6 +132,20 @@ class Bayes:
             long = _logsum(self._weight[self.window :]) if len(self._weight) > self.window else np.full_like(recent, 0)
             out[i] = recent - np.maximum(long, -60.0)
         return out, np.maximum(out, 0.0)
+
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return 3 * self.window
+
+    def apart(self, windows: Floats) -> Floats:
+        """The statistics [b, t, c] of windows [b, t, c], each by itself: its first row begins a run."""
+        b, t, c = windows.shape
+        other, rows = abreast(self, windows)
+        other._n = other._sum = other._square = other._weight = np.zeros((1, b * c))
+        found = other.score(rows)[0]
+        found[: min(self.window, t)] = np.nan  # the beginning of the window is no change
+        return apiece(found, b)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

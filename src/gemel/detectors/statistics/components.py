@@ -71,6 +71,29 @@ class Components:
         parts = outward + beside**2 / spread
         return np.stack([t2, q], axis=1), parts.reshape(len(x), self.window, -1).sum(axis=1)
 
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return (2 if self._wander.any() else 1) * self.window
+
+    def apart(self, windows: Floats) -> Floats:
+        """T2 and Q [b, t, 2] of windows [b, t, c], each by itself; NaN until there are rows enough."""
+        b, t, _ = windows.shape
+        z = np.nan_to_num((windows - self._centre) / self._scale, nan=0.0, posinf=0.0, neginf=0.0)
+        before = np.concatenate([np.repeat(z[:, :1], self.window, axis=1), z], axis=1)[:, :t]
+        z = np.where(self._wander, z - before, z)
+        out = np.full((b, t, 2), np.nan)
+        first = min(self.need, t) - 1
+        if t - first + self.window - 1 > t:  # fewer rows than one stretch
+            return out
+        view = np.lib.stride_tricks.sliding_window_view(z, self.window, axis=1)[:, first - self.window + 1 :]
+        x = view.transpose(0, 1, 3, 2).reshape(-1, self.axes.shape[0])
+        inside = x @ self.axes
+        t2 = (inside**2 / np.maximum(self.variances[: self.axes.shape[1]], 1e-12)).sum(axis=1)
+        q = np.maximum((x**2).sum(axis=1) - (inside**2).sum(axis=1), 0.0)
+        out[:, first:] = np.stack([t2, q], axis=1).reshape(b, t - first, 2)
+        return out
+
     def limits(self, p: float = 0.001) -> tuple[float, float]:
         """Control limits of T2 and Q that normal rows, were they independent and Gaussian, pass with probability p."""
         k, n = self.axes.shape[1], self.rows

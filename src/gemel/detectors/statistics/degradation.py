@@ -59,6 +59,16 @@ class Degradation:
             valid[i] = heard[i] >= 0.5 and now >= self._top - BACK * max(self._top - 1.0, 0.5)
         return out, valid, parts
 
+    def apart(self, windows: Floats) -> Floats:
+        """How far [b] the last rows of windows [b, t, c] have left the normal, each by itself, as the index counts."""
+        part = windows[:, -self.window :]
+        z = (part - self._centre) / self._scale
+        there = np.isfinite(z)
+        mean = np.where(there, z, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        usable = there.sum(axis=1) > 0.5 * part.shape[1]
+        square = np.where(usable, mean**2, 0.0).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+        return np.asarray(np.sqrt(square) / self._edge)
+
     def _far(self, values: Floats) -> tuple[Floats, Floats, Floats]:
         view, self._recent = stretches(self._recent, (values - self._centre) / self._scale, self.window)
         there = np.isfinite(view)

@@ -49,6 +49,28 @@ class Discord:
         parts = ((x - nearest) ** 2).reshape(len(x), self.window, -1).mean(axis=1)
         return parts.mean(axis=1, keepdims=True), parts
 
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return self.window
+
+    def apart(self, windows: Floats) -> Floats:
+        """The distance [b, t, 1] in windows [b, t, c], each by itself; NaN until there are rows enough."""
+        b, t, c = windows.shape
+        out = np.full((b, t, 1), np.nan)
+        if t < self.window:
+            return out
+        z = np.nan_to_num((windows - self._centre) / self._scale, nan=0.0, posinf=0.0, neginf=0.0)
+        view = np.lib.stride_tricks.sliding_window_view(z, self.window, axis=1).transpose(0, 1, 3, 2)
+        if self.shape:
+            view = view - view.mean(axis=2, keepdims=True)
+        x = view.reshape(-1, self.window * c)
+        known = (self._known**2).sum(axis=1)
+        least = [(known - 2.0 * part @ self._known.T).min(axis=1) for part in np.array_split(x, len(x) // 4096 + 1)]
+        distance = (x**2).sum(axis=1) + np.concatenate(least)
+        out[:, self.window - 1 :, 0] = np.maximum(distance, 0.0).reshape(b, -1) / (self.window * c)
+        return out
+
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
         return {k: v for k, v in vars(self).items() if k not in ("window", "shape", "most")}

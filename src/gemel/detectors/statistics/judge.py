@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.statistics.calibration import WEEK, Calibration, cauchy, fisher
+from gemel.detectors.statistics.calibration import WEEK, Calibration, cauchy, fisher, together
 
 AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""
@@ -51,6 +51,18 @@ class Statistics(Protocol):
         """Take it up again."""
 
 
+@runtime_checkable
+class Apart(Protocol):
+    """Statistics that can judge windows by themselves too, from what they have learned and without remembering."""
+
+    @property
+    def need(self) -> int:
+        """Rows that such a window should have."""
+
+    def apart(self, windows: Floats) -> Floats:
+        """Of windows [b, t, c]: the statistics [b, t, k]."""
+
+
 class Judge:
     """Says of rows how likely a normal time is to bring something as strange.
 
@@ -73,7 +85,7 @@ class Judge:
         combine: str = "cauchy",
     ) -> None:
         self.members, self._wait = members, wait
-        self._rate, self._combine = alarms_per_week * step / WEEK, COMBINE[combine]
+        self._rate, self._combine, self._way = alarms_per_week * step / WEEK, COMBINE[combine], combine
         self.calibrations: list[list[Calibration]] = []  # [m][k]
         self._pending: list[Floats] = []  # [m] scores of normal rows that are not ranked among yet, [n, k]
         self._heard = 0  # rows since the last time they were
@@ -127,6 +139,34 @@ class Judge:
         if not found:
             return np.empty(0), np.empty(values.shape)
         return np.concatenate(found), np.vstack(shares)
+
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have; 0 where a member cannot do that."""
+        if not all(isinstance(member, Apart) for member in self.members):
+            return 0
+        return max(member.need for member in self.members if isinstance(member, Apart)) + self._wait - 1
+
+    @property
+    def bar(self) -> float:
+        """What `apart` says of a window at the edge of an alarm."""
+        if len(self._past.scores) < ENOUGH:
+            return -float(np.log10(self.limit))
+        return self._past.score(min(self._rate * self._past.cluster, 0.5)) / float(np.log(10.0))
+
+    def apart(self, windows: Floats) -> Floats:
+        """How unlikely windows [b, t, c] are, each judged by itself and without being remembered: -log10 of the p-value
+        that its strangest rows have, [b]. A statistic far out can still be told from one still farther."""
+        found = []
+        for member, held in zip(self.members, self.calibrations, strict=True):
+            assert isinstance(member, Apart)
+            scores = member.apart(windows)
+            each = np.stack([one.surprise(scores[..., i]) for i, one in enumerate(held)])
+            found.append(together(each, "cauchy"))
+        rows = found[0] if len(found) == 1 else together(np.stack(found), self._way)
+        wait = min(self._wait, rows.shape[1])
+        lasting = np.lib.stride_tricks.sliding_window_view(rows, wait, axis=1).min(axis=2)
+        return np.asarray(lasting.max(axis=1) / np.log(10.0))
 
     def _portion(self, values: Floats) -> tuple[Floats, Floats]:
         found, shares, every = [], np.zeros(values.shape), []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.statistics.scale import standard
+from gemel.detectors.statistics.scale import abreast, apiece, standard
 
 RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
 MOST = 5000  # rows used for the fit
@@ -119,6 +119,19 @@ class Level:
             self._frozen = shares[i] > FROZEN
         self._recent = rows[-w:]
         return np.where(heard, shares, np.nan), shares
+
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return self.window if self.fixed else 3 * self.window
+
+    def apart(self, windows: Floats) -> Floats:
+        """The statistics [b, t, c] of windows [b, t, c], each by itself: the level it begins with is not known."""
+        b, _, c = windows.shape
+        other, rows = abreast(self, windows, _recent=np.empty((0, b * c)), _frozen=np.zeros(b * c, bool))
+        if not self.fixed:
+            other._m, other._P = np.zeros(b * c), np.full(b * c, 1e6)
+        return apiece(other.score(rows)[0], b)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any, TypeVar
+
 import numpy as np
 
 from gemel.core.values import Floats
+
+S = TypeVar("S")
+
+
+def abreast(one: S, windows: Floats, **fresh: Any) -> tuple[S, Floats]:
+    """A statistic whose memory is arrays [..., c] of signals that do not concern each other, made to judge windows
+    [b, t, c] side by side: a copy of it with b c signals and the memory `fresh`, and the rows [t, b c]."""
+    b, t, c = windows.shape
+    other = copy(one)
+    for name, held in vars(one).items():
+        if isinstance(held, np.ndarray):
+            setattr(other, name, np.tile(held, (1,) * (held.ndim - 1) + (b,)))
+    vars(other).update(fresh)
+    return other, windows.transpose(1, 0, 2).reshape(t, b * c)
+
+
+def apiece(scores: Floats, b: int) -> Floats:
+    """What such a copy says, [t, b c], by window: [b, t, c]."""
+    return scores.reshape(len(scores), b, -1).transpose(1, 0, 2)
 
 
 def standard(values: Floats) -> tuple[Floats, Floats]:

@@ -86,6 +86,23 @@ class Waveform:
         self._recent = rows[-w:]
         return out, out[:, :c]
 
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return self.window
+
+    def apart(self, windows: Floats) -> Floats:
+        """The statistics [b, t, 2 c] of windows [b, t, c], each by itself, a quarter of `window` apart, counted from
+        the last row; NaN between."""
+        b, t, c = windows.shape
+        out = np.full((b, t, 2 * c), np.nan)
+        for end in range(t, self.window - 1, -max(self.window // 4, 1)):
+            part = windows[:, end - self.window : end]
+            there = np.isfinite(part).mean(axis=1) > 0.9  # [b, c]
+            z = ((features(np.nan_to_num(part), self.bands) - self._centre) / self._scale) ** 2
+            out[:, end - 1] = np.where(np.tile(there, 2), np.concatenate([z.mean(axis=2), z.max(axis=2)], axis=1), 0.0)
+        return out
+
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
         return {k: v for k, v in vars(self).items() if k not in ("window", "bands")}

@@ -22,10 +22,10 @@ import numpy as np
 
 from gemel.core.artifact import Artifact, Shelf
 from gemel.core.errors import InputError
+from gemel.core.foundation import Graph
 from gemel.core.values import DECILES, Bools, Float32s, Floats, Frame, Times
 from gemel.forecasters.context import DAY, spacing
 from gemel.forecasters.foundation.forecaster import Foundation
-from gemel.forecasters.foundation.graph import Graph
 from gemel.forecasters.foundation.head import (
     PATCHES,
     Head,

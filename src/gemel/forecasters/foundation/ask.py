@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemel.core.values import DECILES, Bools, Float32s, Floats, Times
+from gemel.core.foundation import Reach, windowed
+from gemel.core.values import DECILES, Float32s, Floats, Times
 from gemel.forecasters.context import scores
 
 Ask = Callable[[Float32s, Float32s, Times], Float32s]
@@ -36,15 +37,6 @@ class Way:
 
 FAST = Way((28,), flip=False, small=True)
 BEST = Way((64, 32, 16, 8), flip=True, small=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What a network was trained on, in patches: the longest window, and the longest horizon in one pass."""
-
-    window: int = 64
-    horizon: int = 24
-    patch: int = 32
 
 
 def quantiles(ask: Ask, contexts: Sequence[Floats], horizon: int, way: Way, reach: Reach) -> Floats:
@@ -124,24 +116,6 @@ def _once(ask: Ask, contexts: list[Floats], horizon: int, t: int, flip: bool, p:
     low, high = np.where(held, x, np.inf).min(1), np.where(held, x, -np.inf).max(1)
     levels[(held.sum(1) < FEWEST) | (low >= high)] = np.nan
     return levels
-
-
-def windowed(contexts: Sequence[Floats], points: int) -> tuple[Floats, Bools, Floats, Floats]:
-    """The last `points` of every context, centred and scaled, 0 where there is no value [b, points]; where there is one
-    [b, points]; and means and deviations [b, 1]."""
-    x = np.full((len(contexts), points), np.nan)
-    for row, c in zip(x, contexts, strict=True):
-        tail = c[-points:]
-        row[points - len(tail) :] = tail
-    held: Bools = np.isfinite(x)
-    count = np.maximum(held.sum(1, keepdims=True), 1)
-    size = np.where(held, np.abs(x), 0).max(1, keepdims=True)  # squares of very large and small values do not fit
-    size = np.where(size > 0, size, 1.0)
-    x = np.where(held, x / size, 0)
-    mean = x.sum(1, keepdims=True) / count
-    x = np.where(held, x - mean, 0)
-    deviation = np.sqrt((x * x).sum(1, keepdims=True) / count) + 1e-5 * np.abs(mean) + 1e-12
-    return x / deviation, held, mean * size, deviation * size
 
 
 def relevel(values: Floats, held: Sequence[float], wanted: Sequence[float]) -> Floats:

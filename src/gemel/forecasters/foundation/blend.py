@@ -15,9 +15,10 @@ from functools import partial
 
 import numpy as np
 
+from gemel.core.foundation import Reach
 from gemel.core.values import DECILES, Bools, Floats, Frame
 from gemel.forecasters.context import DAY, detect, filled, scores
-from gemel.forecasters.foundation.ask import Ask, Reach, Way, quantiles
+from gemel.forecasters.foundation.ask import Ask, Way, quantiles
 from gemel.forecasters.score import pinball
 from gemel.forecasters.seasonal_naive import SeasonalNaive
 

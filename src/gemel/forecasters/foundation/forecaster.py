@@ -11,13 +11,13 @@ import numpy as np
 
 from gemel.core.artifact import Shelf
 from gemel.core.errors import ConfigError
+from gemel.core.foundation import Graph, load
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.values import DECILES, Floats, Forecast, Frame
 from gemel.forecasters.context import answer, check, spacing
 from gemel.forecasters.foundation.ask import BEST, FAST, relevel
 from gemel.forecasters.foundation.blend import zero_shot
-from gemel.forecasters.foundation.graph import Graph, load
 from gemel.forecasters.foundation.head import Head, lags
 from gemel.forecasters.naive import Naive
 

@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import PartError
+from gemel.core.foundation import Graph, windowed
 from gemel.core.values import Float32s, Floats, Times
 from gemel.forecasters.context import DAY, filled
-from gemel.forecasters.foundation.ask import windowed
-from gemel.forecasters.foundation.graph import Graph
 
 PATCHES = 64
 """Patches of context behind a feature."""

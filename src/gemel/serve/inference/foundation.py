@@ -14,10 +14,10 @@ import numpy as np
 
 from gemel.core.artifact import Shelf, read
 from gemel.core.errors import InputError, PartError, nearest
+from gemel.core.foundation import SHIPPED
 from gemel.core.values import DECILES, GOOD, Floats, Frame, Times
 from gemel.forecasters.context import HOUR, check
 from gemel.forecasters.foundation.forecaster import Foundation, within
-from gemel.forecasters.foundation.graph import SHIPPED
 from gemel.forecasters.foundation.head import Head, lags
 from gemel.serve.inference.model import Model, Work
 from gemel.serve.inference.tensors import Array, Port

@@ -125,8 +125,16 @@ async def explain(asked: Asked, given: Explain) -> dict[str, Any]:
     decisions = [d for d in await one.ask("decisions", last=100) if finding.id in d.because][-5:]
     measured = await _table(one, names, finding.start - before, stop, 48) if names else {}
     cites = cited("finding", [finding.id]) + measured.pop("cites", [])
+    why = await one.ask("why", finding=finding.id)
     return {
         "finding": finding_row(finding),
+        "why": {
+            "sentence": why["sentence"]["en"],
+            "by": why["by"],
+            "shares": [{"signal": row["signal"], "share": row["share"]} for row in why["shares"][:FEW]],
+            "ranked": why["ranked"],
+        },
+        "findings_like_it": [_case(case) for case in why["similar"]],
         "evidence": [{"name": name, "value": value} for name, value in finding.evidence.items()],
         "signals_behind_it": measured,
         "foreseen_when_it_began": [fan(f, [n for n in names if n in f.signals], units, 24) for f in forecasts],
@@ -141,6 +149,16 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "id": finding.id, "name": finding.name, "subject": finding.subject, "since": when(finding.start),
         "open": finding.open, "severity": finding.severity, "confidence": finding.confidence, "text": finding.text,
         "by": finding.by, "people": finding.life.state if finding.life else "",
+    }  # fmt: skip
+
+
+def _case(case: dict[str, Any]) -> dict[str, Any]:
+    """A similar finding of the past, and what came of it."""
+    past, verdicts = case["finding"], [a.note for a in case["verdicts"]]
+    return {
+        "id": past.id, "name": past.name, "subject": past.subject, "since": when(past.start),
+        "likeness": case["likeness"], "it_was": verdicts, "people_said": [a.note for a in case["said"] if a.note],
+        "done": [d.reason for d in case["done"]],
     }  # fmt: skip
 
 

@@ -27,8 +27,8 @@ VERBS = {
         ),
         Verb(
             "explain", "read",
-            "A finding: its evidence, the signals behind it, what had been foreseen when it began, the decisions made "
-            "because of it.",
+            "A finding: why it says what it says, ranked causes, the signals behind it, what had been foreseen when it "
+            "began, the decisions made because of it, similar findings of the past and what came of them.",
             looking.Explain, looking.explain,
         ),
         Verb(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -31,11 +31,19 @@ class Close(Said):
     again: For = "1h"
 
 
+class Verdict(Body):
+    was: str = Field(description='"mill: worn tool" (an asset and a cause), or "false alarm".', max_length=200)
+
+
 class Window(Body):
     subject: str = Field(description="An asset or a signal.")
     span: For
     note: Note
     start: str | None = Field(default=None, description="Default: now.", json_schema_extra={"pattern": TIME})
+
+
+Id = Annotated[str, Path(description="Id of the finding.", min_length=1)]
+By = Annotated[str, Query(description="An explainer, or `evidence`: what the finding carries itself.")]
 
 
 class Which(Body):
@@ -48,6 +56,19 @@ async def findings(
 ) -> Response:
     """What is wrong, and how each finding stands with people."""
     return reply(await hosted(request, twin).ask("findings", all=all))
+
+
+@route.get("/twins/{twin}/findings/{id:path}/why", tags=["findings"], **needs("read", dict[str, Any]))
+async def why(request: Request, twin: Name, id: Id, by: By = "attribution") -> Response:
+    """Why a finding says what it says: shares of the signals, ranked causes, raw signals, similar findings of the past,
+    and one sentence in English and Chinese."""
+    return reply(await hosted(request, twin).ask("why", finding=id, by=by))
+
+
+@route.post("/twins/{twin}/findings/{id:path}/verdict", tags=["findings"], **needs("approve", list[Finding]))
+async def verdict(request: Request, twin: Name, id: Id, body: Verdict) -> Response:
+    """What a finding really was, as a person found. Detectors that learn from cases take it up."""
+    return reply(await hosted(request, twin).ask("verdict", finding=id, was=body.was, by=caller(request).name))
 
 
 @route.post("/twins/{twin}/findings/acknowledge", tags=["findings"], **needs("approve", list[Finding]))

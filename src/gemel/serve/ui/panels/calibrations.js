@@ -1,10 +1,11 @@
 // What the simulator was calibrated to: every version, what it learned and how well it foretells, and a button for another.
 
-import { events, get, of, post } from "../lib/api.js";
+import { get, of, post } from "../lib/api.js";
 import { doing } from "../lib/dialog.js";
 import { fill, h, toast } from "../lib/dom.js";
 import { change, interval } from "../lib/figures.js";
 import { day, ms, number, span } from "../lib/format.js";
+import { work } from "../lib/work.js";
 import { t } from "../lib/words.js";
 import { facts } from "./network.js";
 
@@ -14,12 +15,10 @@ const WHO = ["calibrated", "physics alone", "in use", "uncalibrated", "last valu
 /** `changed` is called with all versions whenever they were read. */
 export function calibrations(twin, changed) {
   const here = of(twin, "/calibrations");
-  const listed = h("div", { class: "stack" }), said = h("div", { class: "small", role: "status" });
-  const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("Calibrating") });
+  const listed = h("div", { class: "stack" }), { bar, said, begin, end } = work(t("Calibrating"));
   const last = h("select", { id: "history" }, LAST.map((text) => h("option", { value: text, selected: text === "30d" }, span(ms(Number.parseInt(text, 10) * 86400e9)))));
-  const begin = h("button", { class: "button outline", onclick: () => doing(begin, said, calibrate) }, t("Calibrate"));
-  const ask = h("div", { class: "row wrap", hidden: true }, begin, h("label", { for: "history", class: "muted small" }, t("on the last")), last);
-  const left = new AbortController();
+  const button = h("button", { class: "button outline", onclick: () => doing(button, said, calibrate) }, t("Calibrate"));
+  const ask = h("div", { class: "row wrap", hidden: true }, button, h("label", { for: "history", class: "muted small" }, t("on the last")), last);
   let may = false;
 
   async function draw() {
@@ -36,23 +35,8 @@ export function calibrations(twin, changed) {
   }
 
   async function calibrate() {
-    bar.hidden = false;
-    bar.removeAttribute("value");
-    said.textContent = t("Reading the history …");
-    try {
-      await events(here, { last: last.value }, (event, value) => {
-        if (event === "progress") {
-          bar.max = Math.max(value.of, 1);
-          bar.value = value.done;
-          said.textContent = value.text;
-        } else fill(said, event === "done" ? t("Done.") : h("span", { class: "warn" }, `${value.error}. ${value.hint}`));
-      }, left.signal);
-      await draw();
-    } catch (error) {
-      if (!left.signal.aborted) throw error;
-    } finally {
-      bar.hidden = true;
-    }
+    await begin(here, { last: last.value }, () => t("Done."));
+    await draw();
   }
 
   const ready = draw();
@@ -62,7 +46,7 @@ export function calibrations(twin, changed) {
     if (!may) said.textContent = t("To calibrate, promote or roll back, the key needs the scope admin.");
     await draw();
   }, () => {});
-  return { element: h("div", { class: "stack" }, listed, ask, bar, said), ready, end: () => left.abort() };
+  return { element: h("div", { class: "stack" }, listed, ask, bar, said), ready, end };
 }
 
 function version(here, { version: id, promoted, fits, card }, { may, open, use, said }) {

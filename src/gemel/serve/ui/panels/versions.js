@@ -1,19 +1,18 @@
 // What was fitted to this twin: every version, which one is in use, and a button that fits another.
 
-import { events, get, of, post } from "../lib/api.js";
+import { get, of, post } from "../lib/api.js";
 import { doing } from "../lib/dialog.js";
 import { fill, h, toast } from "../lib/dom.js";
 import { change, meter } from "../lib/figures.js";
 import { day, ms, number, span } from "../lib/format.js";
+import { work } from "../lib/work.js";
 import { t } from "../lib/words.js";
 import { facts } from "./network.js";
 
 /** `changed` is called when another version is in use. */
 export function versions(twin, { name, head, shelf, versions: first }, changed) {
-  const listed = h("div", { class: "stack" }), said = h("div", { class: "small", role: "status" });
-  const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("Adapting") });
-  const left = new AbortController();
-  const adapt = h("button", { class: "button outline", hidden: true, onclick: () => doing(adapt, said, begin) }, t("Adapt to this twin's history"));
+  const listed = h("div", { class: "stack" }), { bar, said, begin, end } = work(t("Adapting"));
+  const adapt = h("button", { class: "button outline", hidden: true, onclick: () => doing(adapt, said, fit) }, t("Adapt to this twin's history"));
   let may = false;
 
   function draw(fitted) {
@@ -29,24 +28,9 @@ export function versions(twin, { name, head, shelf, versions: first }, changed) 
     changed();
   }
 
-  async function begin() {
-    bar.hidden = false;
-    bar.removeAttribute("value"); // until the first step is told
-    said.textContent = t("Reading the history …");
-    try {
-      await events(of(twin, "/adapt"), {}, (event, value) => {
-        if (event === "progress") {
-          bar.max = Math.max(value.of, 1);
-          bar.value = value.done;
-          said.textContent = value.text;
-        } else fill(said, event === "done" ? ended(value) : h("span", { class: "warn" }, `${value.error}. ${value.hint}`));
-      }, left.signal);
-      draw(await get(of(twin, "/artifacts")));
-    } catch (error) {
-      if (!left.signal.aborted) throw error;
-    } finally {
-      bar.hidden = true;
-    }
+  async function fit() {
+    await begin(of(twin, "/adapt"), {}, ended);
+    draw(await get(of(twin, "/artifacts")));
   }
 
   draw(first);
@@ -56,7 +40,7 @@ export function versions(twin, { name, head, shelf, versions: first }, changed) 
     if (!may) said.textContent = t("To adapt, promote or roll back, the key needs the scope admin.");
     draw(first);
   }, () => {});
-  return { element: h("div", { class: "stack" }, listed, name ? adapt : null, bar, said), end: () => left.abort() };
+  return { element: h("div", { class: "stack" }, listed, name ? adapt : null, bar, said), end };
 }
 
 function ended({ version, promoted, card }) {

@@ -1,0 +1,178 @@
+"""What the pre-trained network makes of a signal's course: the numerics of `foundation`.
+
+Every few rows the network is asked about the window that ends there. Of its answer two things are kept: the quantiles
+of the rows to come, against which these are measured when they come, and its hidden features of the window, whose
+distance to those of a normal time is measured. A course may be unusual in either: it was not foreseeable, or it was,
+but the normal time had none like it.
+
+Letters: t rows, c signals, w window, n windows, p points a patch, h rows ahead, q levels, d features, k components.
+Sources: the probability integral transform of forecasts, Dawid 1984, Journal of the Royal Statistical Society A 147;
+distance of hidden features, Lee, Lee, Lee and Shin 2018, NeurIPS 31; a covariance of few components and one variance
+for the rest, Tipping and Bishop 1999, Journal of the Royal Statistical Society B 61.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from gemel.core.foundation import load, windowed
+from gemel.core.values import DECILES, Bools, Float32s, Floats
+
+CHUNK = 64
+"""Windows asked at once."""
+FEWEST = 8
+"""Values of a window below which the network is not asked."""
+KEPT = 16
+"""Components of the features, at most."""
+FAR = 10.0
+"""A reading counts as no further out than so many standard deviations."""
+SCORES = np.array([NormalDist().inv_cdf(p) for p in DECILES])
+
+
+class Foresight:
+    """Scores rows by how far the newest ones together are outside the quantiles that were foretold, and by how far the
+    hidden features of the last window are from those of a normal time; of each signal by itself.
+
+    - `window`: rows that the network sees, four patches of 32 or a multiple. `ahead`: rows from one question to the
+      next, and of which the mean is measured. `model`: a folder with another network. `small`: ask its int8 file.
+    """
+
+    def __init__(self, window: int = 128, ahead: int = 8, model: str = "", small: bool = True) -> None:
+        self.window, self.ahead, self.model, self.small = window, ahead, model, small
+        self._centre: Floats = np.empty((0, 0))  # [c, d] of the features
+        self._axes: Floats = np.empty((0, 0, 0))  # [c, d, k]
+        self._weight: Floats = np.empty((0, 0))  # [c, k + 1] one over the variances; the last is the rest's
+        self._recent: Floats = np.empty((0, 0))  # [w, c]
+        self._fan: Floats = np.empty((0, 0, 0))  # [c, h, q] as foretold last
+        self._late: Floats = np.empty((0, 0))  # [h, c] normal scores of the last rows
+        self._held: Floats = np.empty(0)  # [c] how far the last features were
+        self._since = 0  # rows since the last question
+
+    def fit(self, values: Floats) -> None:
+        """Learn from the rows of a normal time, [t, c]; what is scored next follows on them."""
+        first = min(self.window // 2, len(values) // 4) + 1
+        ends = np.arange(len(values), first - 1, -self.ahead)[::-1]
+        fans, features = self._asked(values, ends)
+        self._centre, self._axes, self._weight = _usual(features)
+        self._recent, self._fan, self._since = values[-self.window :], fans[-1], 0
+        self._late = np.full((self.ahead, values.shape[1]), np.nan)
+        self._held = self._distance(features[-1:])[0]
+
+    def score(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of the rows that follow, [t, c]: squared mean score of the newest rows, then distance of the features, both
+        [t, c] beside each other; the sum of both, each over what is usual, as shares [t, c]."""
+        c = values.shape[1]
+        rows = np.vstack([self._recent, values])
+        before = len(self._recent)
+        ends = np.arange(self.ahead - self._since, len(values) + 1, self.ahead)  # asked after so many of the new rows
+        fans, features = self._asked(rows, before + ends)
+        far = self._distance(features)
+        out = np.empty((len(values), 2 * c))
+        place = 0
+        for i, row in enumerate(values):
+            self._late = np.vstack([self._late[1:], _normal(row, self._fan[:, self._since])[None]])
+            heard = np.isfinite(self._late)
+            count = heard.sum(axis=0)
+            mean = np.where(heard, self._late, 0.0).sum(axis=0) / np.maximum(count, 1)
+            self._since += 1
+            if place < len(ends) and ends[place] == i + 1:
+                self._fan, self._held, self._since, place = fans[place], far[place], 0, place + 1
+            out[i, :c], out[i, c:] = np.where(count > 0, mean**2, np.nan), self._held
+        self._recent = rows[-self.window :]
+        return out, np.nan_to_num(out[:, :c]) + np.nan_to_num(out[:, c:])
+
+    def _asked(self, rows: Floats, ends: Any) -> tuple[Floats, Floats]:
+        """What the network says of the windows that end before rows `ends`: quantiles [n, c, h, q] of the rows that
+        follow, in the unit of the signal, and features [n, c, d]; NaN where there is hardly a value, or none moves."""
+        c = rows.shape[1]
+        if not len(ends) or not c:
+            return np.empty((0, c, self.ahead, len(DECILES))), np.empty((0, *self._centre.shape))
+        graph = load(self.model, self.small)
+        p = graph.reach.patch
+        columns = [rows[max(0, end - self.window) : end, i] for end in ends for i in range(c)]
+        fans, thoughts = [], []
+        for start in range(0, len(columns), CHUNK):
+            x, held, mean, deviation = windowed([_finite(one) for one in columns[start : start + CHUNK]], self.window)
+            patches = (len(x), 1, self.window // p, p)
+            given = x.reshape(patches).astype(np.float32), held.reshape(patches).astype(np.float32)
+            levels, features = graph.features(*given, np.array([self.window // p - 1]))
+            fan = levels[:, 0, 0, : self.ahead].astype(np.float64) * deviation[:, :, None] + mean[:, :, None]
+            mute = (held.sum(axis=1) < FEWEST) | ~_moves(x, held)
+            fan[mute] = np.nan
+            fans.append(np.sort(fan, axis=2))
+            thoughts.append(np.where(mute[:, None], np.nan, _centred(features[:, 0, 0])))
+        shape = (len(ends), c)
+        return np.concatenate(fans).reshape(*shape, self.ahead, -1), np.concatenate(thoughts).reshape(*shape, -1)
+
+    def _distance(self, features: Floats) -> Floats:
+        """Of features [n, c, d], [n, c]; NaN where there are none, or the normal time had none."""
+        if not len(features):
+            return np.empty((0, len(self._centre)))
+        off = features - self._centre
+        along = np.einsum("ncd,cdk->nck", off, self._axes)
+        rest = np.maximum((off**2).sum(axis=2) - (along**2).sum(axis=2), 0.0)
+        squares = (along**2 * self._weight[:, :-1]).sum(axis=2) + rest * self._weight[:, -1]
+        return np.asarray(squares / off.shape[2])
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+        return {k: v for k, v in vars(self).items() if k.startswith("_")}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+        vars(self).update(state)
+
+
+def _usual(features: Floats) -> tuple[Floats, Floats, Floats]:
+    """Centre [c, d], main axes [c, d, k] and what squares along them and beside them weigh [c, k + 1], of features
+    [n, c, d]. Variances are pulled to their mean, as much as the few windows leave them unsure."""
+    n, c, d = features.shape
+    k = int(np.clip(n // 5, 1, KEPT))
+    centre, axes, weight = np.full((c, d), np.nan), np.zeros((c, d, k)), np.zeros((c, k + 1))
+    for i in range(c):
+        x = features[np.isfinite(features[:, i, 0]), i]
+        if len(x) < 3:
+            continue
+        centre[i] = x.mean(axis=0)
+        _, singular, turned = np.linalg.svd(x - centre[i], full_matrices=False)
+        variances = np.zeros(d)
+        variances[: len(singular)] = singular**2 / (len(x) - 1)
+        mean = float(variances.mean()) + 1e-9
+        sure = len(x) / (len(x) + 2.0 * k)
+        main = sure * variances[:k] + (1 - sure) * mean
+        rest = sure * float(variances[k:].mean()) + (1 - sure) * mean
+        m = min(k, len(turned))
+        axes[i, :, :m] = turned[:m].T
+        weight[i] = 1.0 / np.append(main, rest)
+    return centre, axes, weight
+
+
+def _normal(row: Floats, fan: Floats) -> Floats:
+    """Readings [c] as normal scores in their quantiles [c, q]: straight lines between these, the outermost go on."""
+    out = np.full(len(row), np.nan)
+    for i in np.flatnonzero(np.isfinite(row) & np.isfinite(fan[:, 0])):
+        x = fan[i]
+        j = int(np.clip(np.searchsorted(x, row[i]), 1, len(x) - 1))
+        width = max(float(x[j] - x[j - 1]), 0.05 * float(x[-1] - x[0]), 1e-9 * max(abs(float(x[j])), 1e-3))
+        base = j if row[i] > x[j] else j - 1
+        out[i] = SCORES[base] + (row[i] - x[base]) / width * (SCORES[j] - SCORES[j - 1])
+    return np.clip(out, -FAR, FAR)
+
+
+def _finite(x: Floats) -> Floats:
+    return np.where(np.isfinite(x), x, np.nan)
+
+
+def _moves(x: Floats, held: Bools) -> Bools:
+    return np.asarray(np.where(held, x, np.inf).min(axis=1) < np.where(held, x, -np.inf).max(axis=1))
+
+
+def _centred(features: Float32s) -> Floats:
+    """Features [n, d] as the network's own head reads them: each window's with mean 0 and deviation 1."""
+    x = features.astype(np.float64)
+    x = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(x / (x.std(axis=1, keepdims=True) + 1e-5))

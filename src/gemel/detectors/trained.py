@@ -1,0 +1,122 @@
+"""A network that was trained with labels, as a file: windows of telemetry in, what they mean out.
+
+`gemel lab train` writes `trained.onnx` and its card. The graph takes scaled windows [b, t, c]; how they are scaled and what
+its answer means stands on the card under `answer`, so that the lab scores exactly what runs on site.
+
+Letters: b windows, t rows of a window, c channels, o outputs, k classes, q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemel.core.artifact import read
+from gemel.core.errors import ConfigError, PartError
+from gemel.core.onnx import session
+from gemel.core.values import Float32s, Floats, Ints
+
+NAME = "trained"
+FAR = 10.0
+"""Scaled values are cut off here: a unit that is wrong by a thousand says no more than one by ten deviations."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """How windows are scaled for a network, and what it answers; the part of the card that is needed on site.
+
+    `centre` and `spread` have a row for each of the `conditions` and a last one for any other. With `own` rows the
+    centre is that of a unit's own first rows instead.
+    """
+
+    task: str
+    rebuilds: bool  # it answers with the window made again
+    channels: tuple[str, ...]
+    length: int
+    step: float
+    stamped: bool
+    centre: tuple[tuple[float, ...], ...]
+    spread: tuple[tuple[float, ...], ...]
+    conditions: tuple[str, ...] = ()
+    own: int = 0
+    classes: tuple[str, ...] = ()
+    levels: tuple[float, ...] = ()
+    unit: float = 1.0  # of the answers of rul
+    cap: float = 0.0  # no life is said to be longer
+    shift: tuple[float, ...] = ()  # by which each level is moved, so that it holds on units not seen
+    temperature: float = 1.0
+    scores: tuple[tuple[float, ...], ...] = ()  # of windows held back: 1 - probability of each true class; or normal
+    limit: float = 0.0  # of the score of detect
+
+    def scaled(self, values: Floats, condition: Ints | None = None, centre: Floats | None = None) -> Float32s:
+        """Rows [t, c] in deviations from the usual, 0 where missing. `condition` [t] is a place in `conditions`, -1 for
+        another; `centre` [c] or [t, c] takes the place of that on the card."""
+        middle, wide = np.asarray(self.centre), np.asarray(self.spread)
+        place = np.full(len(values), -1) if condition is None else condition
+        z = (values - (middle[place] if centre is None else centre)) / wide[place]
+        return np.clip(np.nan_to_num(z, nan=0.0, posinf=FAR, neginf=-FAR), -FAR, FAR).astype(np.float32)
+
+    def read(self, out: Float32s, windows: Float32s) -> Floats:
+        """The network's answer in words: rul quantiles [b, q], classify probabilities [b, k], detect scores [b]."""
+        x = np.asarray(out, np.float64)
+        if self.task == "rul":
+            levels = np.sort(x, axis=1) * self.unit
+            moved = np.sort(levels + (np.asarray(self.shift) if self.shift else 0.0), axis=1)
+            return np.clip(moved, 0.0, self.cap or np.inf)
+        if self.task == "classify":
+            x = x / self.temperature
+            x = np.exp(x - x.max(axis=1, keepdims=True))
+            return np.asarray(x / x.sum(axis=1, keepdims=True))
+        return self.contributions(out, windows).mean(axis=1) if self.rebuilds else x[:, 1] - x[:, 0]
+
+    def contributions(self, out: Float32s, windows: Float32s) -> Floats:
+        """How far each channel is from what the network makes of it, [b, c]: over the whole window, squared."""
+        return np.asarray(((np.asarray(out, np.float64) - windows) ** 2).mean(axis=1))
+
+    def p(self, probability: Floats) -> Floats:
+        """Conformal p-values [b, k] from probabilities [b, k]: of windows of class k held back, the share that was at
+        least as unlike it (Vovk 2003, class-conditional). A window that fits no class has only small ones."""
+        found = np.ones(probability.shape)
+        for k, scores in enumerate(self.scores):
+            held = np.sort(np.asarray(scores))
+            at_least = len(held) - np.searchsorted(held, 1.0 - probability[:, k] - 1e-12, "left")
+            found[:, k] = (1.0 + at_least) / (len(held) + 1.0)
+        return found
+
+
+def meaning(card: Mapping[str, Any]) -> Meaning:
+    """What a card says of the answer."""
+    import msgspec
+
+    try:
+        return msgspec.convert(dict(card["answer"]), Meaning)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise PartError(f"the card says nothing of what the network answers: {error}", "train it again") from None
+
+
+class Trained:
+    """A network of a folder, ready to be asked; raises `PartError` for files that are missing or not of their card, and
+    `ConfigError` for a network that was trained for another task."""
+
+    def __init__(self, folder: str | Path, tasks: Sequence[str], by: str) -> None:
+        self.artifact = read(folder, NAME)
+        self.meaning = meaning(self.artifact.card)
+        if self.meaning.task not in tasks:
+            raise ConfigError(
+                [f"{by}: the network in {folder} was trained for {self.meaning.task}, not {' or '.join(tasks)}"],
+                f"gemel lab train --task {tasks[0]}",
+            )
+        self._session = session(self.artifact.files[f"{NAME}.onnx"], "train it again: gemel lab train")
+
+    def run(self, windows: Float32s) -> Float32s:
+        """The graph's own answer to scaled windows [b, t, c]."""
+        found: Float32s = self._session.run(None, {"windows": windows})[0]
+        return found
+
+    def __call__(self, windows: Float32s) -> Floats:
+        """What scaled windows mean."""
+        return self.meaning.read(self.run(windows), windows)

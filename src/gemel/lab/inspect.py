@@ -1,0 +1,167 @@
+"""Train the small network that finds defects in pictures of parts, and write it as ONNX with a card.
+
+    gemel lab inspect --folder runs/inspection
+
+It sees pictures drawn by `gemel.lab.defects` (good ones, and each kind of defect), turned and mirrored, and learns from
+the mask where the defect is, and from the whole picture whether there is one. It has no fixed size of picture: the map
+has a cell for every 4 x 4 pixels, and the score of a part is the smooth maximum (log of the sum of exponentials) of its
+map. A picture is centred and scaled within the network, so that the exposure does not matter.
+
+Letters: b pictures, h, w pixels, c channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from gemel.core.artifact import digest
+from gemel.core.errors import ConfigError
+from gemel.core.values import Bools, Codes
+from gemel.lab.defects import DEFECTS, SIDE, part
+
+CELL = 4
+"""Pixels of a side of a cell of the map."""
+CALIBRATION = 10**9
+"""Seeds from here on are for calibration, twice as high ones for the scores on the card: never trained on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a run is made from; the card holds it."""
+
+    steps: int = 2400
+    batch: int = 48
+    width: int = 32
+    rate: float = 4e-3
+    warm: int = 100
+    good: float = 0.4  # share of good parts
+    average: float = 0.995  # averaged weights keep this much a step
+    seed: int = 0
+
+
+class Inspector(nn.Module):
+    """Pictures uint8 [b, 1, h, w] (sides a multiple of 4) to scores [b] and maps [b, h / 4, w / 4], both logits."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        w = width
+        self.stem = nn.Sequential(_step(1, w // 2, 5, 2), _step(w // 2, w, 3, 1))
+        self.down = _step(w, w * 3 // 2, 3, 2)
+        self.blocks = nn.ModuleList(_step(w * 3 // 2, w * 3 // 2, 3, 1, d) for d in (1, 2, 4, 1))
+        self.head = nn.Conv2d(w * 3 // 2, 1, 1)
+        nn.init.constant_(self.head.bias, -5.0)  # type: ignore[arg-type]  # most cells are good
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        x = pictures.float()
+        x = x - x.mean((1, 2, 3), keepdim=True)
+        x = x / (x.pow(2).mean((1, 2, 3), keepdim=True) + 1.0).sqrt()
+        x = self.down(self.stem(x))
+        for block in self.blocks:
+            x = x + block(x)
+        cells = self.head(x)[:, 0]
+        return torch.logsumexp(cells.flatten(1), 1), cells
+
+
+def _step(before: int, after: int, size: int, stride: int, spread: int = 1) -> nn.Sequential:
+    pad = size // 2 * spread
+    conv = nn.Conv2d(before, after, size, stride, pad, spread, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
+
+
+def pictures(seed: tuple[int, ...], count: int, good: float = 0.5) -> tuple[Codes, Bools, list[str]]:
+    """`count` parts: pictures [count, h, w], masks of the same shape, and the kind of each ("" for good)."""
+    rng = np.random.default_rng(seed)
+    kinds = ["" if rng.random() < good else str(rng.choice(DEFECTS)) for _ in range(count)]
+    drawn = [part(rng, kind) for kind in kinds]
+    return np.stack([p for p, _ in drawn]), np.stack([m for _, m in drawn]), kinds
+
+
+def lesson(recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
+    """The batch of one step, pictures and masks [b, 1, h, w], each in one of its eight symmetries."""
+    seen, masks, _ = pictures((recipe.seed, step), recipe.batch, recipe.good)
+    rng = np.random.default_rng((recipe.seed, step, 1))
+    for i in range(len(seen)):
+        turn, flip = int(rng.integers(4)), rng.random() < 0.5
+        for rows in (seen, masks):
+            one = np.rot90(rows[i], turn)
+            rows[i] = one[:, ::-1] if flip else one
+    return torch.from_numpy(seen)[:, None], torch.from_numpy(masks)[:, None]
+
+
+def loss_of(score: Tensor, cells: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy of the cells (where the mask covers little of one, it does not count), and of the whole part."""
+    share = f.avg_pool2d(masks.float(), CELL)[:, 0]
+    wanted, counts = (share >= 0.2).float(), ((share == 0) | (share >= 0.2)).float()
+    each = f.binary_cross_entropy_with_logits(cells, wanted, reduction="none", pos_weight=torch.tensor(3.0))
+    whole = masks.flatten(1).any(1).float()
+    return 20 * (each * counts).mean() + f.binary_cross_entropy_with_logits(score, whole)
+
+
+def train(
+    folder: str | Path, recipe: Recipe, watch: Callable[[int, float], None] = lambda step, loss: None
+) -> Inspector:
+    """The trained network, its weights averaged. A run in `folder` goes on from its checkpoint; `watch` hears every
+    20th step. Raises `ConfigError` for a folder with a run of another recipe."""
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.seed)
+    place = Path(folder) / "checkpoint.pt"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    network, averaged = Inspector(recipe.width), Inspector(recipe.width)
+    averaged.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=0.02)
+    first, seconds = 0, 0.0
+    if place.exists():
+        held = torch.load(place, weights_only=True)
+        if held["recipe"] != asdict(recipe):
+            raise ConfigError([f"{place.parent} holds a run with another recipe"], "choose another folder")
+        network.load_state_dict(held["network"])
+        averaged.load_state_dict(held["averaged"])
+        optimiser.load_state_dict(held["optimiser"])
+        first, seconds = held["step"], held["seconds"]
+    started, smooth = time.process_time(), float("nan")
+    for step in range(first, recipe.steps):
+        done = step / recipe.steps
+        rate = recipe.rate * min((step + 1) / recipe.warm, 1.0) * (0.495 * math.cos(math.pi * done) + 0.505)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        seen, masks = lesson(recipe, step)
+        loss = loss_of(*network(seen), masks)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimiser.step()
+        _average(averaged, network, min(recipe.average, (step + 1) / (step + 10)))
+        smooth = loss.item() if smooth != smooth else 0.95 * smooth + 0.05 * loss.item()
+        if (step + 1) % 20 == 0:
+            watch(step + 1, smooth)
+        if (step + 1) % 200 == 0 or step + 1 == recipe.steps:
+            held = {"recipe": asdict(recipe), "network": network.state_dict(), "averaged": averaged.state_dict(),
+                    "optimiser": optimiser.state_dict(), "step": step + 1,
+                    "seconds": seconds + time.process_time() - started}  # fmt: skip
+            torch.save(held, place.with_suffix(".new"))
+            os.replace(place.with_suffix(".new"), place)
+    return averaged.eval()
+
+
+def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
+    with torch.no_grad():
+        for one, other in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+            if one.is_floating_point():
+                one.mul_(keep).add_(other, alpha=1 - keep)
+            else:
+                one.copy_(other)

@@ -1,0 +1,1 @@
+"""A serial production line as a discrete-event simulator, and what is read off its runs."""
