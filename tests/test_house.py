@@ -38,10 +38,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "commands_calibrate",
         "commands_challenge",
         "commands_desk",
+        "commands_inspect",
         "commands_lab",
         "commands_new",
         "commands_past",
         "commands_serve",
+        "commands_train",
         "commands_why",
     ),
     ("cli", "__main__"),
@@ -135,11 +137,13 @@ FORBIDDEN = {
         "commands_calibrate.py",
         "commands_challenge.py",
         "commands_desk.py",
+        "commands_inspect.py",
         "commands_lab.py",
         "commands_new.py",
         "commands_past.py",
         "commands_serve.py",
-        "demo.py",
+        "commands_train.py",
+        "demo/",
         "serve/",
         "lab/",
     },
@@ -164,7 +168,7 @@ def test_words_that_do_not_belong(pattern: str) -> None:
 def test_async_only_at_the_edges() -> None:
     contracts = ("core/clock.py", "loop/acquire.py", "loop/act.py", "loop/run.py", "testing/")
     socket = ("attach.py", "desk/", "twin.py")
-    allowed = ("connectors/", "serve/", "packs/", "demo.py", *contracts, *socket)
+    allowed = ("connectors/", "serve/", "packs/", "demo/", *contracts, *socket)
     wrong = [
         f"{name}:{node.lineno}"
         for path in SOURCES

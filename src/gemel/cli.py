@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gemel import commands_calibrate, commands_challenge, commands_desk, commands_serve, commands_why
+from gemel import commands_calibrate, commands_challenge, commands_desk, commands_inspect, commands_serve, commands_why
 from gemel.commands_lab import lab
 from gemel.commands_new import new
 from gemel.commands_past import shadow, whatif
+from gemel.commands_train import train
 from gemel.core.errors import ConfigError, GemelError, InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+lab.command()(train)
 app.add_typer(lab)
+commands_inspect.mount(lab)
 app.command()(new)
 app.command()(shadow)
 app.command()(whatif)
@@ -43,7 +46,7 @@ Horizon = Annotated[str, typer.Option(help='How far ahead: "24h", or steps for a
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="Which demo.")] = "transformer",
+    name: Annotated[str, typer.Argument(help="Which demo: transformer, line.")] = "transformer",
     span: For = "",
     speed: Annotated[float, typer.Option(help="Plant seconds a wall second.")] = 600.0,
     picture: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG file.")] = None,
@@ -51,7 +54,7 @@ def demo(
     mode: Annotated[str, typer.Option(help="auto: it acts; advise: you approve; observe: it only thinks.")] = "auto",
     json: Json = False,
 ) -> None:
-    """Watch a twin live: an emulated power transformer, its faults, and what the twin does about them."""
+    """Watch a twin live: an emulated power transformer or machining line, its faults, and what the twin does."""
     from gemel.demo import show
 
     show(name, speed, span, picture, json, ui, mode)

@@ -23,7 +23,7 @@ from gemel.core.errors import ConfigError, ConnectorError
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Batch, Command, Signal, Signals
-from gemel.packs.energy.station import Station
+from gemel.packs.station import Station
 from gemel.packs.energy.transformer import COLUMNS, Plant, Row, Tank
 
 HOUR = duration("1h")

@@ -21,7 +21,7 @@ LARGEST = 8_000_000
 DIGITS = 13
 
 _KINDS = {b"\x89PNG": ("png", "image/png"), b"\xff\xd8\xff": ("jpg", "image/jpeg"), b"RIFF": ("wav", "audio/wav")}
-_TYPES = {suffix: media for suffix, media in _KINDS.values()}
+_TYPES = dict(_KINDS.values())
 
 
 @dataclass(frozen=True, slots=True)

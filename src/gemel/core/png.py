@@ -157,7 +157,7 @@ def _chained(kind: int, row: list[int], above: list[int], step: int) -> Codes:
     return np.array(out[step:], np.uint8)
 
 
-def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """Of the three the one that is nearest to left + up - corner."""
     p, q, r = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
     return np.where((p <= q) & (p <= r), left, np.where(q <= r, up, corner))

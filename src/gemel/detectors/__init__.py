@@ -3,8 +3,12 @@
 PARTS: dict[str, str] = {
     "champion": "gemel.detectors.champion:Champion",
     "committee": "gemel.detectors.committee:Committee",
+    "crossing": "gemel.detectors.crossing:Crossing",
+    "control": "gemel.detectors.control:Control",
     "drift": "gemel.detectors.drift:Drift",
+    "foundation": "gemel.detectors.foundation:Foundation",
     "health": "gemel.detectors.health:Health",
+    "inspection": "gemel.detectors.inspection:Inspection",
     "matrix": "gemel.detectors.matrix:Matrix",
     "residual": "gemel.detectors.residual:Residual",
     "spectrum": "gemel.detectors.spectrum:Spectrum",

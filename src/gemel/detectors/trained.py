@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from gemel.core.artifact import read
-from gemel.core.errors import ConfigError, PartError
+from gemel.core.errors import ConfigError, PartError, nearest
 from gemel.core.onnx import session
+from gemel.core.setting import Setting
+from gemel.core.units import duration, spell
 from gemel.core.values import Float32s, Floats, Ints
 
 NAME = "trained"
@@ -120,3 +122,48 @@ class Trained:
     def __call__(self, windows: Float32s) -> Floats:
         """What scaled windows mean."""
         return self.meaning.read(self.run(windows), windows)
+
+
+def channels_of(
+    meaning: Meaning, setting: Setting, names: str, assets: Sequence[str], by: str
+) -> dict[str, tuple[str, ...]]:
+    """Which signals are the channels of the network: asset -> their names, in the network's order.
+
+    `names` says how a signal is named, `"{asset}_{channel}"` for a fleet, `"{channel}"` for one thing. `assets`: which
+    of them, all that have the channels if empty. Raises `ConfigError` for a channel that is missing.
+    """
+    known = setting.signals.names
+    fleet = "{asset}" in names
+    there = list(dict.fromkeys(s.asset for s in setting.signals if s.asset))
+    asked = list(assets) or (there if fleet else [""])
+    found, problems = {}, []
+    for asset in asked:
+        mine = tuple(names.replace("{asset}", asset).replace("{channel}", c) for c in meaning.channels)
+        missing = [n for n in mine if n not in known]
+        if not missing:
+            owner = {setting.signals.named(n).asset for n in mine}
+            found[asset or (owner.pop() if len(owner) == 1 else "") or setting.twin] = mine
+        elif assets or not fleet:
+            problems += [f"{by}: the network needs the signal '{n}'{nearest(n, known)}" for n in missing]
+    if problems or not found:
+        problems = problems or [f"{by}: no asset has all of {', '.join(meaning.channels)}"]
+        raise ConfigError(problems, 'say how signals are named: names = "{asset}_{channel}"')
+    return found
+
+
+def spacing(meaning: Meaning, step: str, setting: Setting, by: str) -> int:
+    """Nanoseconds between the rows of a network's windows; raises `ConfigError` where it is asked for another than it
+    was trained with, or has rows of the twin's turns that come at another."""
+    own = round(meaning.step * 1e9) if meaning.stamped else 0
+    asked = duration(step) if step else 0
+    if own and asked and abs(asked / own - 1) > 0.1:
+        raise ConfigError(
+            [f"{by}: step {step} is not the {spell(own)} that the network was trained with"], f'step = "{spell(own)}"'
+        )
+    found = asked or own or setting.every
+    if setting.history is None and abs(setting.every / found - 1) > 0.1:
+        raise ConfigError(
+            [f"{by}: the network needs rows every {spell(found)}, and the twin turns every {spell(setting.every)}"],
+            "give the twin a store, so that rows between two turns can be read",
+        )
+    return found

@@ -13,8 +13,10 @@ from gemel.core.units import stamp
 from gemel.core.values import Floats, Times
 from gemel.explainers.game import Game, Shares
 
-EXACT = 10
-"""Players up to which all coalitions are tried: 1024 of them."""
+EXACT = 12
+"""Players up to which all coalitions may be tried."""
+MOST = 60
+"""Players: where there are many signals, time is cut into fewer segments."""
 
 
 @declared
@@ -24,16 +26,17 @@ class Attribution:
     A share is by how much the score rises, on average over all orders, when what really came takes the place of what
     is normal; shares add up to the score less what is normal.
 
-    - `segments`: of time, that the window is cut into.
+    - `segments`: of time, that the window is cut into (fewer where there are many signals).
     - `windows`: normal windows that it is held against, at most.
-    - `error`: it goes on until no signal's share has a standard error above this part of the whole.
+    - `error`: it goes on until no signal's share has a standard error above this part of the whole; 0 tries all
+      coalitions of up to twelve players.
     - `evaluations`: windows that may be judged, about.
     """
 
-    def __init__(self, segments: int = 4, windows: int = 32, error: float = 0.02, evaluations: int = 20_000) -> None:
-        if segments < 1 or windows < 1 or error <= 0 or evaluations < 1:
+    def __init__(self, segments: int = 4, windows: int = 32, error: float = 0.02, evaluations: int = 12_000) -> None:
+        if segments < 1 or windows < 1 or error < 0 or evaluations < 1:
             raise ConfigError(
-                ["attribution: segments, windows and evaluations must be 1 or more, error above 0"],
+                ["attribution: segments, windows and evaluations must be 1 or more, error 0 or more"],
                 "segments = 4, windows = 32, error = 0.02",
             )
         self.segments, self.windows, self.error, self.evaluations = segments, windows, error, evaluations
@@ -45,10 +48,11 @@ class Attribution:
             return nothing(
                 "attribution", "shares", question, "there is no normal time to hold it against", "没有可对照的正常时段"
             )
-        segment = np.minimum(np.arange(rows) * self.segments // rows, rows - 1)
+        count = min(self.segments, max(MOST // question.values.shape[1], 1), rows)
+        segment = np.arange(rows) * count // rows
         game = Game(question.score, question.values, normal, segment)
-        players = game.signals * game.segments
-        if players <= EXACT and 2**players * len(normal) <= self.evaluations:
+        every = 2**game.players * len(normal)
+        if game.players <= EXACT and (every <= self.evaluations // 4 or not self.error):
             shares = game.exact()
         else:
             shares = game.sampled(self._enough, np.random.default_rng(zlib.crc32(question.finding.id.encode())))
@@ -56,13 +60,13 @@ class Attribution:
 
     def _enough(self, shares: Shares) -> bool:
         whole = max(abs(shares.score - shares.baseline), 1e-12)
-        return bool(shares.whole.max() <= self.error * whole) or shares.evaluations * 1.5 > self.evaluations
+        return bool(shares.whole.max() <= self.error * whole) or shares.evaluations * 2 > self.evaluations
 
     def _told(self, question: Question, shares: Shares, ends: Times) -> Explanation:
-        sums = shares.values.sum(axis=1)
+        sums = shares.values.sum(axis=0)
         order = np.argsort(-sums, kind="stable")
         names = [question.signals[i] for i in order]
-        segments = shares.values[order]
+        segments = shares.values.T[order]
         return Explanation(
             "attribution", question.finding.id, "shares", shares.score, shares.baseline,
             _sentence(question, names, segments, ends, shares.score - shares.baseline),

@@ -1,21 +1,24 @@
 """Shares of a score among players: the numerics of `attribution`, for any game.
 
-A player is a segment of time of one signal; a coalition keeps its own players and takes the rest from a normal window
-(interventional, as nothing is known about how the rest would have been). Signals come and go as a whole, the segments
-of a signal one after the other: the share of a signal is its Shapley value whatever the segments, and those of its
-segments are the Owen values, which add up to it.
+A player is a segment of time of one signal. A coalition keeps what really came of its own players and takes the rest
+from a normal window (interventional: nothing is assumed about how the rest would have been); its worth is the mean
+score over the normal windows. The share of a player is its Shapley value.
 
-Letters: b normal windows, t rows, s signals, n segments, p = s n players (segments of a signal side by side), k
-coalitions.
-Sources: Shapley 1953, Contributions to the Theory of Games II; coalition structures, Owen 1977, Mathematical Economics
-and Game Theory; sampling by permutations, Castro, Gomez and Tejada 2009, Computers and Operations Research 36, one
-normal row for each, Strumbelj and Kononenko 2014, Knowledge and Information Systems 41; a permutation and its reverse,
-Mitchell, Cooper, Frank and Holmes 2022, JMLR 23.
+Of a coalition and its complement only half the difference of their worths matters to a Shapley value. That is an odd
+function on the corners of a cube, z = 1 or -1 a player, and is learned as a Gaussian process whose kernel gives less to
+interactions of more players; their Shapley values then are linear in what was measured, with a standard deviation
+beside. How fast it falls off is fitted. Every coalition is asked before a few normal windows only: what each window
+adds by itself is known from the coalitions of one, and taken out.
+
+Letters: b normal windows, t rows, s signals, n segments, p = s n players (of the first segment first), k pairs.
+Sources: Shapley 1953, Contributions to the Theory of Games II; pairs and sizes of coalitions, Covert and Lee 2021,
+AISTATS, and Musco and Witter 2025, ICLR; functions on the cube, O'Donnell 2014, Analysis of Boolean Functions; Gaussian
+processes for integrals, O'Hagan 1991, Journal of Statistical Planning and Inference 29.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
 
@@ -24,15 +27,22 @@ import numpy as np
 from gemel.core.explain import Scorer
 from gemel.core.values import Bools, Floats
 
-CELLS = 4_000_000
+CELLS = 2_000_000
 """Numbers in the windows of one call."""
+FALLS = (0.02, 0.06, 0.2, 0.6)
+"""What an interaction of two players more weighs, of which the likeliest is taken."""
+DEGREES = 15
+"""Interactions of more players are taken for none."""
+FIRST, MIDDLE, LAST = 64, 384, 1024
+"""Pairs: at first, before a few normal windows each, and before all of them."""
+JITTER = 1e-8
 Order = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """`values` [s, n] add up to `score` less `baseline`; `errors` [s, n] and `whole` [s], of the sums, are standard
-    errors, 0 where nothing was drawn by chance."""
+    """`values` [n, s] add up to `score` less `baseline`. `errors` [n, s], and `whole` [s] those of a signal's sum, are
+    standard deviations; 0 where all coalitions were tried."""
 
     values: Floats
     errors: Floats
@@ -43,22 +53,22 @@ class Shares:
 
 
 class Game:
-    """A window held against normal ones. `segment` [t] is the segment of each row, 0 .. n - 1."""
+    """A window [t, s] held against normal ones [b, t, s]. `segment` [t] is the segment of each row, 0 .. n - 1."""
 
     def __init__(self, score: Scorer, window: Floats, normal: Floats, segment: Order) -> None:
         self._score, self._window, self._normal, self._segment = score, window, normal, segment
-        self.signals, self.segments = window.shape[1], int(segment.max()) + 1
-        self.evaluations = 0
+        self.shape = int(segment.max()) + 1, window.shape[1]
+        self.players, self.evaluations = self.shape[0] * self.shape[1], 0
         self.top = float(self._scored(window[None])[0])
         self.bottom = self._scored(normal)  # [b]
 
     def worth(self, kept: Bools, which: Order) -> Floats:
-        """Scores [k] of coalitions [k, p], each before the normal window `which` [k]."""
+        """Scores of coalitions [k, p], each before the normal window `which` [k]."""
         out = np.empty(len(kept))
         many = max(CELLS // self._window.size, 1)
         for i in range(0, len(kept), many):
-            some = kept[i : i + many].reshape(-1, self.signals, self.segments)
-            mask = some[:, :, self._segment].transpose(0, 2, 1) if self.segments > 1 else some.transpose(0, 2, 1)
+            mask = kept[i : i + many].reshape(-1, *self.shape)
+            mask = mask[:, self._segment] if self.shape[0] > 1 else mask
             out[i : i + many] = self._scored(np.where(mask, self._window, self._normal[which[i : i + many]]))
         return out
 
@@ -66,87 +76,125 @@ class Game:
         self.evaluations += len(windows)
         return np.asarray(self._score(windows), float)
 
-    # -- all coalitions ------------------------------------------------------------------------------------------------
-
     def exact(self) -> Shares:
-        """By all coalitions of all players before all normal windows."""
-        p, b = self.signals * self.segments, len(self._normal)
-        code = np.arange(1, 2**p - 1)
+        """By all coalitions before all normal windows."""
+        p, b = self.players, len(self._normal)
+        code = np.arange(2**p)
         kept = (code[:, None] >> np.arange(p)) & 1 == 1
         worth = np.empty(2**p)
         worth[0], worth[-1] = self.bottom.mean(), self.top
-        found = self.worth(np.repeat(kept, b, axis=0), np.tile(np.arange(b), len(kept)))
+        found = self.worth(np.repeat(kept[1:-1], b, axis=0), np.tile(np.arange(b), 2**p - 2))
         worth[1:-1] = found.reshape(-1, b).mean(axis=1)
-        values = np.array([self._owen(worth, i) for i in range(p)]).reshape(self.signals, self.segments)
-        nothing = np.zeros(values.shape)
-        return Shares(values, nothing, nothing.sum(axis=1), self.top, float(worth[0]), self.evaluations)
-
-    def _owen(self, worth: Floats, player: int) -> float:
-        signal, own = divmod(player, self.segments)
-        others = [g for g in range(self.signals) if g != signal]
-        rest = [signal * self.segments + i for i in range(self.segments) if i != own]
-        whole = (1 << self.segments) - 1
-        share = 0.0
-        for outer, w in _subsets([whole << (g * self.segments) for g in others]):
-            for inner, v in _subsets([1 << i for i in rest]):
-                share += w * v * (worth[outer | inner | 1 << player] - worth[outer | inner])
-        return share
-
-    # -- by chance -----------------------------------------------------------------------------------------------------
+        weight = np.array([1.0 / (p * comb(p - 1, size)) for size in range(p)])
+        size = kept.sum(axis=1)
+        values = np.empty(p)
+        for i in range(p):
+            without = code[~kept[:, i]]
+            values[i] = (weight[size[without]] * (worth[without | 1 << i] - worth[without])).sum()
+        return self._shares(values, np.zeros((p, p)))
 
     def sampled(self, enough: Callable[[Shares], bool], rng: np.random.Generator) -> Shares:
-        """By permutations, until it is `enough`: in each round every normal window meets one and its reverse. Rounds
-        differ only by chance, which is what the errors are made of."""
-        rounds = []  # [b, s, n] each
-        while True:
-            rounds.append(self._round(rng))
-            if len(rounds) < 2:
+        """By pairs of a coalition and its complement, ever more of them until it is `enough` (or there are no more)."""
+        p, b = self.players, len(self._normal)
+        kept = pairs(p, LAST, rng)
+        turn = (rng.permutation(b) + rng.integers(b, size=(len(kept), 1))) % b  # a window's place in a pair's queue
+        half = np.full((len(kept), b), np.nan)  # half the difference of a pair's scores, before each window
+        half[0] = 0.5 * (self.top - self.bottom)
+        few = max(b // 8, min(b, 2))
+        plan = [(min(p + 1, len(kept)), b)]  # pairs, and windows of each
+        plan += [(FIRST, few), (5 * FIRST // 2, few), (MIDDLE, few), (MIDDLE, min(3 * few, b)), (MIDDLE, b), (LAST, b)]
+        shares = None
+        for k, m in plan:
+            row, window = np.nonzero(np.isnan(half[:k]) & (turn[:k] < m))
+            if not len(row):
                 continue
-            held = np.stack(rounds)
-            shares = Shares(
-                held.mean(axis=(0, 1)), _error(held), _error(held.sum(axis=3)),
-                self.top, float(self.bottom.mean()), self.evaluations,
-            )  # fmt: skip
+            found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
+            half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
+            known = np.flatnonzero(np.isfinite(half).any(axis=1))
+            shares = self._shares(*learned(np.where(kept[known], 1.0, -1.0), half[known], p + 1))
             if enough(shares):
-                return shares
+                break
+        return shares or self.exact()
 
-    def _round(self, rng: np.random.Generator) -> Floats:
-        b, p = len(self._normal), self.signals * self.segments
-        order = np.empty((b, p), np.int64)
-        for row, signals in zip(order, _orders(self.signals, b, rng), strict=True):
-            inside = rng.permuted(np.tile(np.arange(self.segments), (self.signals, 1)), axis=1)
-            row[:] = (signals[:, None] * self.segments + inside[signals]).ravel()
-        both = np.concatenate([order, order[:, ::-1]])  # [2 b, p]
-        which = np.tile(np.arange(b), 2)
-        place = np.argsort(both, axis=1)
-        kept = place[:, None, :] < np.arange(1, p)[:, None]  # [2 b, p - 1, p], those that have come after so many
-        inner = self.worth(kept.reshape(-1, p), np.repeat(which, p - 1)).reshape(2 * b, p - 1)
-        steps = np.diff(np.hstack([self.bottom[which, None], inner, np.full((2 * b, 1), self.top)]), axis=1)
-        gained = np.take_along_axis(steps, place, axis=1)
-        return (0.5 * (gained[:b] + gained[b:])).reshape(b, self.signals, self.segments)
+    def _shares(self, values: Floats, covariance: Floats) -> Shares:
+        baseline = float(self.bottom.mean())
+        values = values + (self.top - baseline - values.sum()) / self.players
+        n, s = self.shape
+        errors = np.sqrt(np.maximum(np.diag(covariance), 0.0)).reshape(n, s)
+        whole = np.sqrt(np.maximum(np.einsum("iaja->a", covariance.reshape(n, s, n, s)), 0.0))
+        return Shares(values.reshape(n, s), errors, whole, self.top, baseline, self.evaluations)
 
 
-def _orders(count: int, rows: int, rng: np.random.Generator) -> Iterator[Order]:
-    """Permutations, so many in a row turned by one place each that every player has been in every place."""
-    turn, base = 0, rng.permutation(count)
-    for _ in range(rows):
-        if turn == count:
-            turn, base = 0, rng.permutation(count)
-        yield np.roll(base, turn)
-        turn += 1
+def pairs(p: int, most: int, rng: np.random.Generator) -> Bools:
+    """Coalitions [k, p] of which no two are the same or complements: everybody, everybody but one, then as many of each
+    size; at most so many, fewer where there are no more."""
+    first = np.concatenate([np.ones((1, p), bool), ~np.eye(p, dtype=bool)])
+    if 2 ** (p - 1) <= most:
+        code = rng.permutation(2 ** (p - 1))
+        drawn = np.hstack([np.ones((len(code), 1), bool), (code[:, None] >> np.arange(p - 1)) & 1 == 1])
+    else:
+        size = rng.integers(1, p, 2 * most)
+        drawn = rng.random((2 * most, p)).argsort(axis=1) < size[:, None]
+    every = np.concatenate([first, drawn])
+    every = np.where(every[:, :1], every, ~every)  # one of the two
+    place = np.unique(every @ (1 << np.arange(p, dtype=np.int64)), return_index=True)[1]
+    return np.asarray(every[np.sort(place)[:most]])
 
 
-def _subsets(codes: list[int]) -> list[tuple[int, float]]:
-    """Every union of `codes`, and the weight that Shapley gives to it."""
-    m = len(codes)
-    found = []
-    for chosen in range(2**m):
-        union = sum(code for i, code in enumerate(codes) if chosen >> i & 1)
-        found.append((union, 1.0 / ((m + 1) * comb(m, chosen.bit_count()))))
-    return found
+def learned(z: Floats, half: Floats, first: int) -> tuple[Floats, Floats]:
+    """Shapley values [p] and their covariance [p, p], from pairs z [k, p] of 1 and -1, and half the difference of their
+    scores [k, b] before some normal windows (NaN before the others; the first few rows before all)."""
+    k, p = z.shape
+    b = half.shape[1]
+    alone = z @ np.linalg.lstsq(z[:first], half[:first], rcond=None)[0]  # [k, b], what windows add by themselves
+    rest, heard = half - alone, np.isfinite(half)
+    count = heard.sum(axis=1)
+    mean = np.where(heard, rest, 0.0).sum(axis=1) / count
+    part = (count > 1) & (count < b)
+    spread = np.where(heard, (rest - mean[:, None]) ** 2, 0.0).sum(axis=1)[part].sum() / max((count[part] - 1).sum(), 1)
+    noise = spread * (1.0 / count - 1.0 / b)  # drawn without being put back
+    measured = alone.mean(axis=1) + mean
+    apart = ((p - z @ z.T) / 2 + 0.5).astype(np.int64)  # players in which two pairs differ
+    some = slice(0, min(k, FIRST))
+    weights, scale = _fitted(measured[some], noise[some], apart[some, some], p)
+    odd = np.arange(1, 2 * len(weights), 2)
+    kernel = (weights @ _walsh(p, odd))[apart]
+    kernel[np.diag_indices(k)] += noise / scale + JITTER
+    others = (z < 0).sum(axis=1, keepdims=True) - (z < 0)  # [k, p] who else is left out
+    cross = 2.0 / p * z * (weights @ _walsh(p - 1, odd - 1))[others]
+    solved = np.linalg.solve(kernel, np.column_stack([measured, cross]))
+    scale = float(measured @ solved[:, 0]) / k
+    prior = np.full((p, p), 4.0 * float(weights @ ((odd - 1) / odd)) / (p * max(p - 1, 1)))
+    np.fill_diagonal(prior, 4.0 * float((weights / odd).sum()) / p)
+    return cross.T @ solved[:, 0], scale * (prior - cross.T @ solved[:, 1:])
 
 
-def _error(rounds: Floats) -> Floats:
-    """The standard error of the mean over rounds and windows, [r, b, ...] -> [...]: windows are all there are."""
-    r, b = rounds.shape[:2]
-    return np.asarray(np.sqrt(rounds.var(axis=0, ddof=1).sum(axis=0) / r) / b)
+def _fitted(measured: Floats, noise: Floats, apart: Order, p: int) -> tuple[Floats, float]:
+    """Weights of the odd degrees and the variance of it all: those under which what was measured is likeliest."""
+    odd = np.arange(1, min(p, DEGREES) + 1, 2)
+    walsh, n = _walsh(p, odd), len(measured)
+    best: tuple[float, Floats, float] | None = None
+    for fall in FALLS:
+        weights = fall ** ((odd - 1) / 2)
+        weights = weights / weights.sum()
+        kernel, scale = (weights @ walsh)[apart], float((measured**2).mean()) + 1e-300
+        kernel[np.diag_indices(n)] += noise / scale + JITTER
+        root = np.linalg.cholesky(kernel)
+        white = np.linalg.solve(root, measured)
+        scale = float(white @ white) / n + 1e-300
+        likely = -0.5 * n * np.log(scale) - float(np.log(np.diag(root)).sum())
+        if best is None or likely > best[0]:
+            best = likely, weights, scale
+    assert best is not None
+    return best[1], best[2]
+
+
+def _walsh(p: int, degrees: Order) -> Floats:
+    """The mean product of so many coordinates over two corners of the cube that differ in 0 .. p of them, [d, p + 1]:
+    Krawtchouk polynomials, 1 at their beginning."""
+    x = np.arange(p + 1.0)
+    rows = [np.ones(p + 1), 1.0 - 2.0 * x / max(p, 1)]
+    for d in range(1, int(degrees.max(initial=1))):
+        left = max(p - d, 1)
+        rows.append(((p - 2.0 * x) * rows[d] - d * rows[d - 1]) / left)
+    return np.stack([rows[int(d)] for d in degrees])

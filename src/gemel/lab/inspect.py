@@ -12,32 +12,24 @@ Letters: b pictures, h, w pixels, c channels.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from gemel.core.artifact import digest
 from gemel.core.errors import ConfigError
 from gemel.core.values import Bools, Codes
-from gemel.lab.defects import DEFECTS, SIDE, part
+from gemel.lab.defects import DEFECTS, part
 
 CELL = 4
 """Pixels of a side of a cell of the map."""
-CALIBRATION = 10**9
-"""Seeds from here on are for calibration, twice as high ones for the scores on the card: never trained on."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Inspector(nn.Module):
         self.down = _step(w, w * 3 // 2, 3, 2)
         self.blocks = nn.ModuleList(_step(w * 3 // 2, w * 3 // 2, 3, 1, d) for d in (1, 2, 4, 1))
         self.head = nn.Conv2d(w * 3 // 2, 1, 1)
-        nn.init.constant_(self.head.bias, -5.0)  # type: ignore[arg-type]  # most cells are good
+        nn.init.constant_(self.head.bias, -5.0)  # most cells are good
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         x = pictures.float()
@@ -112,50 +104,65 @@ def loss_of(score: Tensor, cells: Tensor, masks: Tensor) -> Tensor:
     return 20 * (each * counts).mean() + f.binary_cross_entropy_with_logits(score, whole)
 
 
-def train(
-    folder: str | Path, recipe: Recipe, watch: Callable[[int, float], None] = lambda step, loss: None
-) -> Inspector:
-    """The trained network, its weights averaged. A run in `folder` goes on from its checkpoint; `watch` hears every
-    20th step. Raises `ConfigError` for a folder with a run of another recipe."""
-    torch.set_num_threads(1)
-    torch.manual_seed(recipe.seed)
-    place = Path(folder) / "checkpoint.pt"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    network, averaged = Inspector(recipe.width), Inspector(recipe.width)
-    averaged.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=0.02)
-    first, seconds = 0, 0.0
-    if place.exists():
-        held = torch.load(place, weights_only=True)
-        if held["recipe"] != asdict(recipe):
-            raise ConfigError([f"{place.parent} holds a run with another recipe"], "choose another folder")
-        network.load_state_dict(held["network"])
-        averaged.load_state_dict(held["averaged"])
-        optimiser.load_state_dict(held["optimiser"])
-        first, seconds = held["step"], held["seconds"]
-    started, smooth = time.process_time(), float("nan")
-    for step in range(first, recipe.steps):
-        done = step / recipe.steps
-        rate = recipe.rate * min((step + 1) / recipe.warm, 1.0) * (0.495 * math.cos(math.pi * done) + 0.505)
-        for group in optimiser.param_groups:
+class Run:
+    """A training run in a folder: network, averaged network, optimiser, and how far it is."""
+
+    def __init__(self, folder: str | Path, recipe: Recipe) -> None:
+        torch.set_num_threads(1)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.place, self.step, self.seconds = recipe, Path(folder) / "checkpoint.pt", 0, 0.0
+        self.network, self.averaged = Inspector(recipe.width), Inspector(recipe.width)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), recipe.rate, weight_decay=0.02)
+        if self.place.exists():
+            held = torch.load(self.place, weights_only=True)
+            if held["recipe"] != asdict(recipe):
+                raise ConfigError([f"{folder} holds a run with another recipe"], "choose another folder")
+            for name in ("network", "averaged", "optimiser"):
+                getattr(self, name).load_state_dict(held[name])
+            self.step, self.seconds = held["step"], held["seconds"]
+
+    def advance(self) -> float:
+        """One step of AdamW on a cosine from the highest rate to a hundredth of it; the loss."""
+        recipe, done = self.recipe, self.step / self.recipe.steps
+        rate = recipe.rate * min((self.step + 1) / recipe.warm, 1.0) * (0.495 * math.cos(math.pi * done) + 0.505)
+        for group in self.optimiser.param_groups:
             group["lr"] = rate
-        seen, masks = lesson(recipe, step)
-        loss = loss_of(*network(seen), masks)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimiser.step()
-        _average(averaged, network, min(recipe.average, (step + 1) / (step + 10)))
-        smooth = loss.item() if smooth != smooth else 0.95 * smooth + 0.05 * loss.item()
-        if (step + 1) % 20 == 0:
-            watch(step + 1, smooth)
-        if (step + 1) % 200 == 0 or step + 1 == recipe.steps:
-            held = {"recipe": asdict(recipe), "network": network.state_dict(), "averaged": averaged.state_dict(),
-                    "optimiser": optimiser.state_dict(), "step": step + 1,
-                    "seconds": seconds + time.process_time() - started}  # fmt: skip
-            torch.save(held, place.with_suffix(".new"))
-            os.replace(place.with_suffix(".new"), place)
-    return averaged.eval()
+        seen, masks = lesson(recipe, self.step)
+        score, cells = self.network(seen)
+        loss = loss_of(score, cells, masks)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimiser.step()
+        _average(self.averaged, self.network, min(recipe.average, (self.step + 1) / (self.step + 10)))
+        self.step += 1
+        return float(loss.item())
+
+    def keep(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        held = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimiser")}
+        aside = self.place.with_suffix(".new")
+        torch.save({"recipe": asdict(self.recipe), "step": self.step, "seconds": self.seconds, **held}, aside)
+        os.replace(aside, self.place)
+
+
+def train(folder: str | Path, recipe: Recipe, watch: Callable[[int, float], None] = lambda step, loss: None) -> Run:
+    """The finished run in `folder`; what was begun there goes on from its checkpoint. `watch` hears every 20th step.
+    Raises `ConfigError` for a folder with a run of another recipe."""
+    run, smooth = Run(folder, recipe), math.nan
+    began = time.process_time() - run.seconds
+    while run.step < recipe.steps:
+        loss = run.advance()
+        smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
+        if run.step % 20 == 0:
+            watch(run.step, smooth)
+        if run.step % 200 == 0 or run.step == recipe.steps:
+            run.seconds = time.process_time() - began
+            run.keep()
+    run.averaged.eval()
+    return run
 
 
 def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:

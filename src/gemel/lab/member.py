@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -65,12 +65,9 @@ class Member:
 
     def averaged(self) -> nn.Module:
         """The network with the averaged weights, to be asked."""
-        made = network(self.recipe.network, *self._sizes(), **self.recipe.sizes)
+        made = deepcopy(self.network)
         made.load_state_dict(self.average)
-        return made.to(self.device).eval()
-
-    def _sizes(self) -> tuple[int, int, int]:
-        return self._channels, self.recipe.window, self._outputs
+        return made.eval()
 
     def save(self) -> None:
         """Write everything; a crash while writing leaves the file before it."""
@@ -102,3 +99,93 @@ class Member:
         for optimiser, memory in zip(self.optimisers, whole["optimisers"], strict=True):
             optimiser.load_state_dict(memory)
         return True
+
+
+def train(member: Member, windows: Windows, ends: Ints, target: Floats, watch: Watch, save_s: float = 60.0) -> None:
+    """Train, or go on training, until the steps of the recipe are used up: on the windows that end at the rows `ends`,
+    towards `target`, a number a row of the table."""
+    recipe, device, member_loss = member.recipe, member.device, loss_for(member)
+    saved, losses = time.perf_counter(), list[Tensor]()
+    member.network.train()
+    while member.step < recipe.steps:
+        with seeded(member.seed, member.place, member.step):
+            rng = np.random.default_rng((member.seed, member.place, member.step))
+            chosen = ends[rng.integers(0, len(ends), recipe.batch)]
+            x = torch.from_numpy(windows.at(chosen)).to(device)
+            y = torch.from_numpy(target[chosen].astype(np.float32)).to(device)
+            loss = member_loss(x, y)
+            loss.backward()
+        member.update()
+        losses.append(loss.detach())
+        if member.step % EVERY == 0 or member.step == recipe.steps:  # also the only moments to save
+            member.log.append((member.step, float(torch.stack(losses).mean())))
+            losses = []
+            watch(member.step, recipe.steps, f"loss {member.log[-1][1]:.4f}")
+            if time.perf_counter() - saved > save_s:
+                member.save()
+                saved = time.perf_counter()
+    member.save()
+
+
+def loss_for(member: Member) -> Callable[[Tensor, Tensor], Tensor]:
+    """What the task asks of a batch [b, t, c] with targets [b]: pinball loss of the levels, cross entropy, or the
+    squared error of the window made again."""
+    recipe, made = member.recipe, member.network
+    levels = torch.tensor(recipe.levels, device=member.device)
+
+    def told(out: Tensor, y: Tensor) -> Tensor:
+        if recipe.task == "rul":
+            off = y[:, None] - out
+            return torch.maximum(levels * off, (levels - 1) * off).mean()
+        return F.cross_entropy(out, y.long())
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        if not isinstance(made, Autoencoder):
+            return told(made(x), y)
+        if not made.outputs:
+            return F.mse_loss(made(x), x)
+        out, again = made.both(x)
+        return told(out, y) + recipe.rebuild * F.mse_loss(again, x)
+
+    return loss
+
+
+def optimisers(network: nn.Module, recipe: Task) -> Iterator[torch.optim.Optimizer]:
+    """Those of a recipe: for Muon two, as only inner matrices are its own."""
+    weights = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    rate = recipe.rate or RATES[recipe.optimiser]
+    same = {"lr": rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimiser == "muon":
+        inner = [n for n, p in weights.items() if p.ndim > 1 and not any(word in n for word in EDGES)]
+        if inner:
+            yield Muon([weights.pop(n) for n in inner], **same)
+    left = list(weights.values())
+    if recipe.optimiser == "sgd":
+        yield torch.optim.SGD(left, momentum=0.9, nesterov=True, **same)
+    elif recipe.optimiser == "rmsprop":
+        yield torch.optim.RMSprop(left, alpha=0.95, **same)
+    else:
+        yield torch.optim.AdamW(left, betas=(0.9, 0.98), **same)
+
+
+def strength(recipe: Task, step: int) -> float:
+    """The rate at a step as a part of the largest."""
+    warm, done = min(1.0, (step + 1) / recipe.warm), step / recipe.steps
+    if recipe.schedule == "cosine":
+        return warm * 0.5 * (1 + float(np.cos(np.pi * done)))
+    return warm * min(1.0, (1 - done) / 0.3) if recipe.schedule == "fall" else warm
+
+
+def differing(one: Task, other: Task) -> list[str]:
+    """The keys in which two recipes differ; how often a run is repeated is no difference."""
+    same = {"seeds": 1, "ensemble": 1}
+    a, b = asdict(replace(one, **same)), asdict(replace(other, **same))
+    return [key for key in a if a[key] != b[key]]
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Inside, torch draws what follows from these numbers; outside, as if nothing had been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        yield

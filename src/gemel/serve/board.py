@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -26,10 +27,11 @@ PAST = 6 * 3600 * SECOND
 
 
 class Board:
-    """Draws a `Loop`; `watch` is given to it and keeps what the loop itself forgets."""
+    """Draws a `Loop`; `watch` is given to it and keeps what the loop itself forgets. `signal` is drawn large, `names`
+    are listed (none: all)."""
 
-    def __init__(self, signal: str) -> None:
-        self.signal = signal
+    def __init__(self, signal: str, names: Sequence[str] = ()) -> None:
+        self.signal, self.names = signal, tuple(names)
         self.expected: deque[tuple[int, float]] = deque(maxlen=2000)
         self.loop: Loop | None = None
         self.last: RenderableType = ""
@@ -65,7 +67,7 @@ class Board:
         screen.split_column(Layout(self._head(loop), size=3), Layout(name="body"))
         screen["body"].split_row(Layout(name="left", ratio=3), Layout(name="right", ratio=2))
         screen["left"].split_column(
-            Layout(self._signals(loop), size=len(loop.setting.signals) + 4), Layout(self._chart(loop))
+            Layout(self._signals(loop), size=len(self.names or loop.setting.signals) + 4), Layout(self._chart(loop))
         )
         screen["right"].split_column(
             Layout(self._findings(loop), size=9), Layout(self._decision(loop), size=15), Layout(self._log(loop))
@@ -85,7 +87,7 @@ class Board:
 
     def _signals(self, loop: Loop) -> Panel:
         now = loop.state.now
-        names = loop.setting.signals.names
+        names = self.names or loop.setting.signals.names
         frame = loop.store.window(names, now - PAST, now, every=loop.setting.every)
         latest = loop.store.latest(names, now).values[0]
         table = Table(box=None, expand=True, pad_edge=False)
@@ -93,7 +95,7 @@ class Board:
             table.add_column(
                 head, justify="right" if head == "value" else "left", style="" if head != "unit" else "grey50"
             )
-        for i, signal in enumerate(loop.setting.signals):
+        for i, signal in enumerate(map(loop.setting.signals.named, names)):
             column = frame.values[:, i]
             there = np.flatnonzero(np.isfinite(column))
             last = f"{latest[i]:.2f}" if np.isfinite(latest[i]) else "-"

@@ -3,7 +3,7 @@
 Each is taken over a short and a long stretch, and beside the day before, so that what comes slowly (wear) can be told
 from what came of late. Sizes are in the spread of a row, on a logarithmic scale.
 
-Letters: t rows, c columns, e instants, f features.
+Letters: t rows, c columns, f features, b windows (any number of leading axes).
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemel.core.values import Floats, Ints
+from gemel.core.values import Bools, Floats
 
-FEATURES = ("level", "change", "shift", "slope", "spread", "rough", "stuck", "missing")
+FEATURES = ("level", "change", "shift", "slope", "spread", "rough", "stuck", "missing", "aside")
 OF_STATES = 3
 """A state has only the first of them."""
 HALF = 0.25
 """A size up to which the scale is about linear."""
+FEW = 3
+"""Rows of a stretch without which nothing is said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,62 +34,66 @@ class Stretches:
     @property
     def rows(self) -> int:
         """How far back an instant looks."""
-        return self.long + self.base + 1
+        return self.long + self.base
 
 
-def features(residuals: Floats, values: Floats, ends: Ints, spans: Stretches, states: int | Floats = 0) -> Floats:
-    """Features [e, c, f] at `ends` (the row after the last one of each), of residuals and values [t, c].
+def features(
+    residuals: Floats,
+    values: Floats,
+    aside: Bools,
+    end: int,
+    spans: Stretches,
+    states: Bools,
+    before: Floats | None = None,
+) -> Floats:
+    """Features [..., c, f] at row `end` (the one after the last), of residuals and values [..., t, c].
 
-    `states`: [c], 1 for a column that is a state. What there is too little of to be said is 0."""
-    there = np.isfinite(residuals)
-    sums = _sums(np.where(there, residuals, 0.0))
-    squares = _sums(np.where(there, residuals, 0.0) ** 2)
-    counts = _sums(there.astype(float))
-    heard = np.isfinite(values)
-    moves = np.zeros_like(residuals)
-    both = np.zeros_like(there)
-    both[1:] = there[1:] & there[:-1]
-    moves[1:] = np.where(both[1:], np.abs(np.diff(np.where(there, residuals, 0.0), axis=0)), 0.0)
-    still = np.zeros_like(residuals)
-    pairs = np.zeros_like(there)
-    pairs[1:] = heard[1:] & heard[:-1]
-    still[1:] = pairs[1:] & (values[1:] == values[:-1])
-    moved, movable, stood, paired, known = (_sums(x.astype(float)) for x in (moves, both, still, pairs, heard))
-    end = np.asarray(ends)
-    short, long, base = end - spans.short, end - spans.long, end - spans.long - spans.base
+    `aside` [..., t, c]: rows in which the asset does not do what it usually does. `states` [c]: which columns are
+    states. `before` [c]: the mean residual of the base, where the rows do not reach back to it. What there is too
+    little of to be said is 0."""
+    first, begin, late = max(end - spans.rows, 0), max(end - spans.long, 0), max(end - spans.short, 0)
+    long = residuals[..., begin:end, :]
+    there = np.isfinite(long)
+    count = there.sum(axis=-2)
+    filled = np.where(there, long, 0.0)
+    level = _over(filled.sum(axis=-2), count)
+    short = _mean(residuals[..., late:end, :])
+    short = np.where(np.isfinite(short), short, level)
+    if before is None:
+        before = _mean(residuals[..., first:begin, :], spans.base // 24)
+    base = np.nan_to_num(before)
+    other = _mean(np.where(aside[..., begin:end, :], long, np.nan))
     third = spans.long // 3
-
-    def mean(of: Floats, by: Floats, a: Ints, b: Ints, least: float) -> Floats:
-        a, b = np.maximum(a, 0), np.maximum(b, 0)
-        n = by[b] - by[a]
-        return np.asarray(np.where(n >= least, (of[b] - of[a]) / np.maximum(n, 1), np.nan))
-
-    few = 3.0
-    level = mean(sums, counts, long, end, few)
-    late = mean(sums, counts, short, end, few)
-    before = np.nan_to_num(mean(sums, counts, base, long, spans.base / 24))
-    late = np.where(np.isfinite(late), late, level)
-    square = mean(squares, counts, long, end, few)
-    spread = np.sqrt(np.maximum(square - level**2, 1e-4))
-    slope = mean(sums, counts, end - third, end, few) - mean(sums, counts, long, long + third, few)
-    rough = mean(moved, movable, long, end, few)
-    stuck = mean(stood, paired, short, end, few)
-    missing = 1.0 - (known[end] - known[np.maximum(short, 0)]) / spans.short
+    slope = _mean(long[..., -third:, :]) - _mean(long[..., :third, :])
+    spread = np.sqrt(np.maximum(_over((filled**2).sum(axis=-2), count) - level**2, 1e-4))
+    both = there[..., 1:, :] & there[..., :-1, :]
+    rough = _over((np.abs(np.diff(filled, axis=-2)) * both).sum(axis=-2), both.sum(axis=-2))
+    heard = np.isfinite(values[..., late:end, :])
+    pairs = heard[..., 1:, :] & heard[..., :-1, :]
+    with np.errstate(invalid="ignore"):
+        still = (np.diff(values[..., late:end, :], axis=-2) == 0) & pairs
+    stuck = _over(still.sum(axis=-2), pairs.sum(axis=-2))
     found = np.stack([
-        _log(level), _log(late - before), _log(level - before), _log(slope),
-        np.log(np.maximum(spread, 1e-2)), np.log(np.maximum(rough, 1e-2)), stuck, missing,
-    ], axis=2)  # fmt: skip
-    found = np.nan_to_num(found)
-    return np.asarray(found * np.where(np.arange(len(FEATURES)) < OF_STATES, 1.0, 1.0 - _flag(states, residuals)))
+        _log(level), _log(short - base), _log(level - base), _log(slope),
+        np.log(np.maximum(spread, 1e-2)), np.log(np.maximum(rough, 1e-2)), stuck, 1.0 - heard.mean(axis=-2),
+        _log(other),
+    ], axis=-1)  # fmt: skip
+    kept = np.arange(len(FEATURES)) < np.where(states, OF_STATES, len(FEATURES))[:, None]
+    return np.asarray(np.where(kept, np.nan_to_num(found), 0.0))
 
 
-def _flag(states: int | Floats, residuals: Floats) -> Floats:
-    flags = np.zeros(residuals.shape[1]) if isinstance(states, int) else states
-    return np.asarray(flags, float)[:, None]
+def base(residuals: Floats, end: int, spans: Stretches) -> Floats:
+    """The mean residual of the base of row `end`, [c]; NaN where too little of it was heard."""
+    return _mean(residuals[..., max(end - spans.rows, 0) : max(end - spans.long, 0), :], spans.base // 24)
 
 
-def _sums(rows: Floats) -> Floats:
-    return np.vstack([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+def _mean(rows: Floats, least: int = FEW) -> Floats:
+    there = np.isfinite(rows)
+    return _over(np.where(there, rows, 0.0).sum(axis=-2), there.sum(axis=-2), least)
+
+
+def _over(total: Floats, count: Floats, least: int = FEW) -> Floats:
+    return np.asarray(np.where(count >= least, total / np.maximum(count, 1), np.nan))
 
 
 def _log(size: Floats) -> Floats:

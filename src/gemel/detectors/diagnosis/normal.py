@@ -1,16 +1,17 @@
 """What is usual: every signal given what its machine is doing, learned from a normal time.
 
-A signal is regressed on the context of its asset: the state that it is in and was in a row ago, for how long it has been
-so (exponential means, for what is slow), and what the whole is set to. The fit is robust (Huber weights), ridge, and its
-residual is measured in the spread of the state at hand. In a state that the normal time did not hold nothing is judged.
+A signal is regressed on the context of its asset: the state that it is in and was in a row ago, for how long it has
+been so (exponential means, for what is slow), and what the whole is set to. The fit is robust (Huber weights), ridge,
+and its residual is measured in the spread of the state at hand. In a state that the normal time did not hold nothing is
+judged.
 
-Letters: t rows, c columns, k regressors.
+Letters: t rows, c columns, u settings, k regressors, n states, b windows (any number of leading axes).
 Source: Huber, Robust Statistics (1981), chapter 7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,108 +29,128 @@ SLOW = (30.0, 120.0)  # rows of the exponential means
 
 @dataclass
 class Normal:
-    """Learned by `fit`; `residuals` then judges rows."""
+    """Learned by `fit`; `residuals` then judges rows. `settings` are signals that say what the plant is set to."""
 
     view: View
-    settings: tuple[str, ...] = ()  # signals that say what the plant is set to
-    weights: dict[str, Floats] = field(default_factory=dict)  # asset -> [k, own columns]
-    scales: dict[str, Floats] = field(default_factory=dict)  # asset -> [states + 1, own columns]
-    kinds: dict[str, Floats] = field(default_factory=dict)  # setting -> its usual values, none: a number
-    ranges: dict[str, Floats] = field(default_factory=dict)  # setting -> centre and scale
-    centre: Floats = field(default_factory=lambda: np.empty(0))  # of state columns, their usual share
-    rows: int = 0
+    settings: tuple[str, ...] = ()
+    weights: dict[str, Floats] = field(default_factory=dict)  # asset -> [k, own numbers]
+    scales: dict[str, Floats] = field(default_factory=dict)  # asset -> [n + 1, own numbers]
+    kinds: dict[str, Floats] = field(default_factory=dict)  # setting -> its usual values; none: a number
+    ranges: dict[str, Floats] = field(default_factory=dict)  # setting -> centre and scale; none: it never moved
+    centre: Floats = field(default_factory=lambda: np.empty(0))  # [c], of states their usual share
 
     def fit(self, columns: Floats, settings: Floats) -> None:
         """From rows of a normal time: columns [t, c], settings [t, u]."""
-        self.rows = len(columns)
-        self.centre = np.nan_to_num(_mean(columns))
+        self.weights, self.scales = {}, {}
+        there = np.isfinite(columns)
+        count = np.maximum(there.sum(axis=0), 1)
+        self.centre = np.where(there, columns, 0.0).sum(axis=0) / count
         for i, name in enumerate(self.settings):
             held = settings[:, i][np.isfinite(settings[:, i])]
             values = np.unique(held)
-            few = 1 < len(values) <= 8
-            self.kinds[name] = values if few else np.empty(0)
-            self.ranges[name] = np.array([held.mean(), max(held.std(), 1e-9)]) if len(held) else np.array([0.0, 1.0])
+            self.kinds[name] = values if 1 < len(values) <= 8 else np.empty(0)
+            self.ranges[name] = np.array([held.mean(), held.std()]) if len(values) > 8 else np.empty(0)
+        slow, _ = self.slow(columns)
         for asset in self.view.assets:
             own = self._numbers(asset)
             if not own:
                 continue
-            regressors, states = self._context(asset, columns, settings)
-            weights = np.zeros((regressors.shape[1], len(own)))
-            scales = np.ones((states.shape[1] + 1, len(own)))
-            for j, column in enumerate(own):
-                weights[:, j], scales[:, j] = _robust(regressors, columns[:, column], states)
-            self.weights[asset], self.scales[asset] = weights, scales
+            regressors, states = self._context(asset, columns, settings, slow, columns[:1])
+            pairs = [_robust(regressors, columns[:, column], states) for column in own]
+            self.weights[asset] = np.stack([weights for weights, _ in pairs], axis=1)
+            self.scales[asset] = np.stack([scales for _, scales in pairs], axis=1)
 
-    def residuals(self, columns: Floats, settings: Floats) -> Floats:
-        """How far off each column is [t, c], in its own spread; NaN where it cannot be judged. States: off their share."""
+    def residuals(
+        self, columns: Floats, settings: Floats, memory: tuple[Floats, Floats] | None = None
+    ) -> tuple[Floats, tuple[Floats, Floats]]:
+        """How far off each column is [..., t, c], in its own spread, NaN where it cannot be judged; states: off their
+        share. `memory` is what the call for the rows before gave back."""
+        slow, last = self.slow(columns, None if memory is None else memory[0])
+        before = columns[..., :1, :] if memory is None else memory[1]
         found = columns - self.centre
         for asset, weights in self.weights.items():
             own = self._numbers(asset)
-            regressors, states = self._context(asset, columns, settings)
-            off = columns[:, own] - regressors @ weights
-            spread = self.scales[asset][_which(states)]
+            regressors, states = self._context(asset, columns, settings, slow, before)
+            off = columns[..., own] - regressors @ weights
             with np.errstate(invalid="ignore"):
-                found[:, own] = np.clip(off / spread, -FAR, FAR)
+                found[..., own] = np.clip(off / self.scales[asset][_which(states)], -FAR, FAR)
+        return found, (last, columns[..., -1:, :])
+
+    def aside(self, columns: Floats) -> Bools:
+        """Rows in which a column's asset is not in its usual state, [..., t, c]; none for one without states."""
+        found = np.zeros(columns.shape, bool)
+        place, states = self.view.columns, self._states()
+        for asset in self.view.parts:
+            own = [i for i in states if place[i].asset == asset]
+            if own:
+                usual = own[int(np.argmax(self.centre[own]))]
+                found[..., self._numbers(asset)] = (columns[..., usual] == 0)[..., None]
         return found
+
+    def slow(self, columns: Floats, last: Floats | None = None) -> tuple[Floats, Floats]:
+        """Exponential means of the states [..., t, spans, c'], and where they ended; without `last` they begin at the
+        mean of the first rows."""
+        states = np.nan_to_num(columns[..., self._states()])
+        keep = 1.0 - 1.0 / np.array(SLOW)[:, None]
+        if last is None:
+            last = np.stack([states[..., : int(rows), :].mean(axis=-2) for rows in SLOW], axis=-2)
+        found = np.empty((*states.shape[:-1], len(SLOW), states.shape[-1]))
+        for i in range(states.shape[-2]):
+            last = keep * last + (1 - keep) * states[..., i, None, :]
+            found[..., i, :, :] = last
+        return found, last
 
     def _numbers(self, asset: str) -> list[int]:
         return [i for i, c in enumerate(self.view.columns) if c.asset == asset and c.state < 0]
 
-    def _context(self, asset: str, columns: Floats, settings: Floats) -> tuple[Floats, Floats]:
-        """Regressors [t, k] of an asset, and its states [t, n]; the whole has the mean state of its parts."""
-        place = self.view.columns
+    def _states(self) -> list[int]:
+        return [i for i, c in enumerate(self.view.columns) if c.state >= 0]
+
+    def _context(
+        self, asset: str, columns: Floats, settings: Floats, slow: Floats, before: Floats
+    ) -> tuple[Floats, Floats]:
+        """Regressors [..., t, k] of an asset and its states [..., t, n]; the whole has the mean state of its parts, and
+        none of its own."""
+        place, states = self.view.columns, self._states()
+        words = list(dict.fromkeys(place[i].quantity for i in states))
         if asset == self.view.whole:
-            words = list(dict.fromkeys(c.quantity for c in place if c.state >= 0))
-            groups = [[i for i, c in enumerate(place) if c.state >= 0 and c.quantity == w] for w in words]
-            states = np.stack([np.nan_to_num(columns[:, g]).mean(axis=1) for g in groups], 1) if groups else None
-            hard = np.zeros((len(columns), 0))
+            groups = [[j for j, i in enumerate(states) if place[i].quantity == word] for word in words]
         else:
-            own = [i for i, c in enumerate(place) if c.asset == asset and c.state >= 0]
-            states = np.nan_to_num(columns[:, own]) if own else None
-            hard = states if states is not None else np.zeros((len(columns), 0))
-        parts = [np.ones((len(columns), 1))]
-        if states is not None and states.shape[1]:
-            before = np.vstack([states[:1], states[:-1]])
-            parts += [states, before, *(_smooth(states, rows) for rows in SLOW)]
+            groups = [[j] for j, i in enumerate(states) if place[i].asset == asset]
+        now = np.nan_to_num(columns[..., states])
+        past = np.concatenate([np.nan_to_num(before[..., states]), now[..., :-1, :]], axis=-2)
+        shape = columns.shape[:-1]
+        parts = [np.ones((*shape, 1))]
+        for group in groups:
+            parts += [now[..., group].mean(-1)[..., None], past[..., group].mean(-1)[..., None]]
+            parts.append(slow[..., group].mean(-1))
         for i, name in enumerate(self.settings):
-            value, usual = settings[:, i : i + 1], self.kinds[name]
-            if len(usual):
-                parts.append((value == usual).astype(float))
-            else:
+            value = settings[..., i : i + 1]
+            if len(self.kinds[name]):
+                parts.append((value == self.kinds[name]).astype(float))
+            elif len(self.ranges[name]):
                 centre, scale = self.ranges[name]
-                parts.append(np.nan_to_num((value - centre) / scale).clip(-3, 3))
-        return np.hstack(parts), hard
+                parts.append(np.nan_to_num((value - centre) / max(scale, 1e-9)).clip(-3, 3))
+        own = [] if asset == self.view.whole else [g[0] for g in groups]
+        return np.concatenate(parts, axis=-1), now[..., own]
 
     def snapshot(self) -> Mapping[str, Any]:
         """What was learned."""
-        return {
-            "weights": self.weights, "scales": self.scales, "kinds": self.kinds, "ranges": self.ranges,
-            "centre": self.centre, "rows": self.rows,
-        }  # fmt: skip
+        return {k: getattr(self, k) for k in ("weights", "scales", "kinds", "ranges", "centre")}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
         for name in ("weights", "scales", "kinds", "ranges"):
             setattr(self, name, {k: np.asarray(v) for k, v in state[name].items()})
-        self.centre, self.rows = np.asarray(state["centre"]), int(state["rows"])
-
-
-def _smooth(rows: Floats, span: float) -> Floats:
-    """Exponential means [t, n] over about so many rows; they begin at the mean of the first ones."""
-    keep = 1.0 - 1.0 / span
-    found = np.empty_like(rows)
-    held = rows[: int(span)].mean(axis=0)
-    for i, row in enumerate(rows):
-        held = keep * held + (1 - keep) * row
-        found[i] = held
-    return found
+        self.centre = np.asarray(state["centre"])
 
 
 def _which(states: Floats) -> Any:
     """The place of the state that holds in each row, the last place for none."""
-    if not states.shape[1]:
-        return np.zeros(len(states), int)
-    return np.where(states.any(axis=1), states.argmax(axis=1), states.shape[1])
+    count = states.shape[-1]
+    if not count:
+        return np.zeros(states.shape[:-1], int)
+    return np.where(states.any(axis=-1), states.argmax(axis=-1), count)
 
 
 def _robust(x: Floats, y: Floats, states: Floats) -> tuple[Floats, Floats]:
@@ -159,18 +180,8 @@ def _robust(x: Floats, y: Floats, states: Floats) -> tuple[Floats, Floats]:
         scales[:] = overall
     found, scales = found * wide, scales * wide
     found[0] += middle
-    return found, scales
+    return np.asarray(found, float), np.asarray(scales, float)
 
 
 def _mad(values: Floats) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
-
-
-def _mean(values: Floats) -> Floats:
-    there = np.isfinite(values)
-    return np.asarray(np.where(there, values, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
-
-
-def chosen_settings(names: Sequence[str], roles: Mapping[str, str], types: Mapping[str, str]) -> tuple[str, ...]:
-    """The signals that say what the plant is set to: controlled and known numbers and states."""
-    return tuple(n for n in names if roles[n] in ("controlled", "known") and types[n] in ("number", "state"))

@@ -1,8 +1,8 @@
 """A plant as each of its assets sees it: what was learned on one machine can then be told again on another.
 
 An asset's own signals are called by their quantity (`mill_vibration` is `@vibration` to the mill), those between two
-assets by the side they lie on (`saw_mill` is `*_@` to the mill and `@_*` to the saw), those of the whole by their own name
-(`^scrap`), and the same quantity of its neighbours is taken together (`~vibration`).
+assets by the side they lie on (`saw_mill` is `*_@` to the mill and `@_*` to the saw), those of the whole by their own
+name (`^scrap`), and the same quantity of its neighbours is taken together (`~vibration`).
 
 Letters: a assets, c columns, k slots.
 """

@@ -2,8 +2,8 @@
 
 All charts see independent standard normal points, shifted by `shift`; a limit holds from the first point on.
 
-Letters: z a standardised point, u where the chart stands, L(u) its run length from there, k slack, h height, c scale of
-the zones, Q transition probabilities between states that do not signal.
+Letters: z a standardised point, u where the chart stands, L(u) its run length from there, k slack, h height, Q
+transition probabilities between states that do not signal.
 Sources: Shewhart 1931; EWMA, Roberts 1959, Lucas and Saccucci 1990, Technometrics 32 (the table of limits), by the
 integral equation of Crowder 1987, Technometrics 29; CUSUM, Page 1954, Brook and Evans 1972, Biometrika 59 (the chain,
 here with Gauss-Legendre nodes for states), both sides by Kemp 1961; run rules, Western Electric 1956 and Champ and
@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gemel.core.values import Floats
+from gemel.core.values import Floats, Times
 from gemel.detectors.statistics.samples import solved
 
 NODES = 60
@@ -79,33 +79,29 @@ def _one_sided(slack: float, height: float, shift: float) -> float:
     return float(np.linalg.solve(np.eye(NODES + 1) - chain, np.ones(NODES + 1))[0])
 
 
-def rules_arl(rules: Sequence[Rule], scale: float = 1.0, shift: float = 0.0) -> float:
-    """Of a chart with run rules, all zones `scale` times as wide."""
+def rules_arl(rules: Sequence[Rule], shift: float = 0.0) -> float:
+    """Of a chart with run rules."""
     edges, chain, zones = _states(tuple(rules))
-    cuts = np.array([-math.inf, *(scale * e for e in edges), math.inf]) - shift
-    share = np.diff([0.0 if x == -math.inf else 1.0 - _above(x) for x in cuts.tolist()])
+    share = np.diff([0.0, *(1.0 - _above(edge - shift) for edge in edges), 1.0])
     n = int(chain[:, 0].max()) + 1
     q = np.zeros((n, n))
     np.add.at(q, (chain[:, 0], chain[:, 1]), share[zones])
     return float(np.linalg.solve(np.eye(n) - q, np.ones(n))[0])
 
 
-@lru_cache(maxsize=64)
-def rules_scale(rules: tuple[Rule, ...], arl: float) -> float:
-    """How much wider all zones must be for the rules together to have this run length."""
-    return solved(lambda scale: rules_arl(rules, scale) - arl, 0.2, 4.0)
+_State = tuple[tuple[tuple[bool, ...], tuple[bool, ...]], ...]
 
 
 @lru_cache(maxsize=8)
-def _states(rules: tuple[Rule, ...]) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _states(rules: tuple[Rule, ...]) -> tuple[tuple[float, ...], Times, Times]:
     """Edges of the zones; which state follows on which without a signal, [transitions, 2]; by a point in which zone.
 
     A state is what each rule remembers of the last points on either side, less what cannot count any more.
     """
     edges = tuple(sorted({sign * k for _, _, k in rules for sign in (-1.0, 1.0)}))
     middles = [(a + b) / 2 for a, b in zip((edges[0] - 2, *edges), (*edges, edges[-1] + 2), strict=True)]
-    empty = tuple(((), ()) for _ in rules)
-    places: dict[object, int] = {empty: 0}
+    empty: _State = tuple(((), ()) for _ in rules)
+    places = {empty: 0}
     queue, found, zones = [empty], [], []
     for state in queue:
         for zone, z in enumerate(middles):

@@ -13,14 +13,14 @@ for the rest, Tipping and Bishop 1999, Journal of the Royal Statistical Society 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from gemel.core.foundation import load, windowed
-from gemel.core.values import DECILES, Bools, Float32s, Floats
+from gemel.core.values import DECILES, Bools, Float32s, Floats, Times
 
 CHUNK = 64
 """Windows asked at once."""
@@ -28,6 +28,10 @@ FEWEST = 8
 """Values of a window below which the network is not asked."""
 KEPT = 16
 """Components of the features, at most."""
+STRANGE = 15.0
+"""A squared score above which a row is not shown to the network, which would get used to it, ..."""
+PATIENCE = 8
+"""... unless it has been so for so many windows."""
 FAR = 10.0
 """A reading counts as no further out than so many standard deviations."""
 SCORES = np.array([NormalDist().inv_cdf(p) for p in DECILES])
@@ -46,7 +50,8 @@ class Foresight:
         self._centre: Floats = np.empty((0, 0))  # [c, d] of the features
         self._axes: Floats = np.empty((0, 0, 0))  # [c, d, k]
         self._weight: Floats = np.empty((0, 0))  # [c, k + 1] one over the variances; the last is the rest's
-        self._recent: Floats = np.empty((0, 0))  # [w, c]
+        self._context: Floats = np.empty((0, 0))  # [w, c] rows that were as foretold, the newest last
+        self._gap: Times = np.empty(0, np.int64)  # [c] rows since then that were not
         self._fan: Floats = np.empty((0, 0, 0))  # [c, h, q] as foretold last
         self._late: Floats = np.empty((0, 0))  # [h, c] normal scores of the last rows
         self._held: Floats = np.empty(0)  # [c] how far the last features were
@@ -55,48 +60,61 @@ class Foresight:
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]; what is scored next follows on them."""
         first = min(self.window // 2, len(values) // 4) + 1
-        ends = np.arange(len(values), first - 1, -self.ahead)[::-1]
+        ends = range(len(values), first - 1, -self.ahead)[::-1]
         fans, features = self._asked(values, ends)
         self._centre, self._axes, self._weight = _usual(features)
-        self._recent, self._fan, self._since = values[-self.window :], fans[-1], 0
-        self._late = np.full((self.ahead, values.shape[1]), np.nan)
+        c = values.shape[1]
+        head = np.full((max(self.window - len(values), 0), c), np.nan)
+        self._context, self._gap = np.vstack([head, values[-self.window :]]), np.zeros(c, np.int64)
+        self._fan, self._since, self._late = fans[-1], 0, np.full((self.ahead, c), np.nan)
         self._held = self._distance(features[-1:])[0]
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
         """Of the rows that follow, [t, c]: squared mean score of the newest rows, then distance of the features, both
-        [t, c] beside each other; the sum of both, each over what is usual, as shares [t, c]."""
+        [t, c] beside each other; the sum of both as shares [t, c]."""
         c = values.shape[1]
-        rows = np.vstack([self._recent, values])
-        before = len(self._recent)
-        ends = np.arange(self.ahead - self._since, len(values) + 1, self.ahead)  # asked after so many of the new rows
-        fans, features = self._asked(rows, before + ends)
-        far = self._distance(features)
         out = np.empty((len(values), 2 * c))
-        place = 0
         for i, row in enumerate(values):
             self._late = np.vstack([self._late[1:], _normal(row, self._fan[:, self._since])[None]])
             heard = np.isfinite(self._late)
             count = heard.sum(axis=0)
-            mean = np.where(heard, self._late, 0.0).sum(axis=0) / np.maximum(count, 1)
+            square = (np.where(heard, self._late, 0.0).sum(axis=0) / np.maximum(count, 1)) ** 2
+            out[i, :c], out[i, c:] = np.where(count > 0, square, np.nan), self._held
+            self._take(row, square > STRANGE)
             self._since += 1
-            if place < len(ends) and ends[place] == i + 1:
-                self._fan, self._held, self._since, place = fans[place], far[place], 0, place + 1
-            out[i, :c], out[i, c:] = np.where(count > 0, mean**2, np.nan), self._held
-        self._recent = rows[-self.window :]
+            if self._since == self.ahead:
+                self._since = 0
+                fans, features = self._asked(self._context, [self.window], self._gap)
+                self._fan, self._held = fans[0], self._distance(features)[0]
         return out, np.nan_to_num(out[:, :c]) + np.nan_to_num(out[:, c:])
 
-    def _asked(self, rows: Floats, ends: Any) -> tuple[Floats, Floats]:
-        """What the network says of the windows that end before rows `ends`: quantiles [n, c, h, q] of the rows that
-        follow, in the unit of the signal, and features [n, c, d]; NaN where there is hardly a value, or none moves."""
+    def _take(self, row: Floats, strange: Bools) -> None:
+        """One more row into the context, where it is not strange: the network goes on to foretell what would have been.
+        Where it has been strange for long, that is how the signal is now."""
+        self._gap += 1
+        for i in np.flatnonzero(~strange | (self._gap > PATIENCE * self.window)):
+            column, gap = self._context[:, i], min(int(self._gap[i]), self.window)
+            column[:-gap], column[-gap:] = column[gap:].copy(), np.nan
+            column[-1], self._gap[i] = row[i], 0
+
+    def _asked(self, rows: Floats, ends: Sequence[int], gaps: Times | None = None) -> tuple[Floats, Floats]:
+        """What the network says of the windows that end before rows `ends` and have a gap after them, [c] rows:
+        quantiles [n, c, h, q] of the rows that follow, in the unit of the signal, and features [n, c, d]; NaN where
+        there is hardly a value, or none moves."""
         c = rows.shape[1]
         if not len(ends) or not c:
             return np.empty((0, c, self.ahead, len(DECILES))), np.empty((0, *self._centre.shape))
         graph = load(self.model, self.small)
         p = graph.reach.patch
-        columns = [rows[max(0, end - self.window) : end, i] for end in ends for i in range(c)]
+        gap = np.minimum(np.zeros(c, np.int64) if gaps is None else gaps, self.window // 2)
+        columns = [
+            np.concatenate([_finite(rows[max(0, end - self.window) : end, i]), np.full(gap[i], np.nan)])
+            for end in ends
+            for i in range(c)
+        ]
         fans, thoughts = [], []
         for start in range(0, len(columns), CHUNK):
-            x, held, mean, deviation = windowed([_finite(one) for one in columns[start : start + CHUNK]], self.window)
+            x, held, mean, deviation = windowed(columns[start : start + CHUNK], self.window)
             patches = (len(x), 1, self.window // p, p)
             given = x.reshape(patches).astype(np.float32), held.reshape(patches).astype(np.float32)
             levels, features = graph.features(*given, np.array([self.window // p - 1]))

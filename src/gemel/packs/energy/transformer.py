@@ -10,19 +10,18 @@ Letters: K load over rated load. Temperatures in degC, heat in parts of the loss
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from functools import cached_property
-from itertools import count
 
 import numpy as np
 
 from gemel.core.clock import Data
-from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.errors import ConfigError, InputError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Batch, Command
+from gemel.packs.doors import Doors
 
 RATED = 40.0  # MVA
 NO_LIMIT = 60.0  # MVA: what the load limit reads while nobody sets one
@@ -178,7 +177,6 @@ class Plant:
         self._air, self._sun, self._drifted, self._limit = 0.0, 0.0, 0.0, NO_LIMIT
         self._orders: dict[str, Command] = {}
         self._acks: dict[str, Ack] = {}
-        self._setting: Setting | None = None
 
     @cached_property
     def past(self) -> list[Row]:
@@ -205,50 +203,21 @@ class Plant:
 
     def bind(self, setting: Setting) -> None:
         """Finds the signals; the clock's time is the start when none was given."""
-        self._setting = setting
-        places = setting.signals.at(setting.connector)
-        self._places = {part or address: place for address, held in places.items() for place, part in held}
-        strange = [
-            f"transformer has no '{name}'{nearest(name, COLUMNS)}" for name in self._places if name not in COLUMNS
-        ]
-        if strange:
-            raise ConfigError(strange, f"it has {', '.join(COLUMNS)}")
+        self._doors = Doors(setting, "transformer", COLUMNS)
         if not self.start and not isinstance(setting.clock, Data):
             self.time += setting.clock.now() - self.start
             self.start = setting.clock.now()
 
-    async def stream(self) -> AsyncIterator[Batch]:
+    def stream(self) -> AsyncIterator[Batch]:
         """First the past in one batch, then a batch a row, at its time on the clock."""
-        assert self._setting is not None, "bind comes first"
-        clock = self._setting.clock
-        if self.past:
-            yield self.batch(self.past, 0)
-        for sequence in count(1):
-            row = self.tick()
-            if not isinstance(clock, Data) and not await clock.until(row[0], order=0):
-                return
-            if row[1]:
-                yield self.batch([row], sequence)
+        return self._doors.stream(self)
 
     def confirm(self, batch: Batch) -> None:
         """Nothing is kept here."""
 
     async def send(self, command: Command) -> Ack:
-        assert self._setting is not None, "bind comes first"
-        address = self._setting.signals.named(command.signal).address.partition(":")[2]
-        name = address.partition("#")[2] or address
-        return replace(self.obey(replace(command, signal=name)), time=self._setting.clock.now())
-
-    def batch(self, rows: Sequence[Row], sequence: int = 0) -> Batch:
-        """Rows as points of the bound signals."""
-        points = [
-            (place, time, values[name])
-            for time, values in rows
-            for name, place in self._places.items()
-            if name in values
-        ]
-        signal, time, value = zip(*points, strict=True) if points else ((), (), ())
-        return Batch.of(signal, time, value, sequence=sequence)
+        """Obeys, on the twin's clock."""
+        return self._doors.send(self, command)
 
     def _trouble(self, command: Command) -> str:
         if command.signal not in ("fan", "load_limit"):

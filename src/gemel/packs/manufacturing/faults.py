@@ -48,9 +48,7 @@ FAULTS: dict[str, Kind] = {
     "lubrication loss": Kind(
         "lubrication", "lost", MACHINES, {"friction": 0.9}, "3h", "", "power and temperature rise slowly, idle too"
     ),
-    "fan clogged": Kind(
-        "motor fan", "clogged", MACHINES, {"airflow": -0.6}, "2h", "", "hot, idle too, at usual power"
-    ),
+    "fan clogged": Kind("motor fan", "clogged", MACHINES, {"airflow": -0.6}, "2h", "", "hot, idle too, at usual power"),
     "fixture loose": Kind(
         "fixture", "loose", CUTTING, {"play": 1.0}, "10min", "", "size scatters, vibration unsteady, knocks"
     ),

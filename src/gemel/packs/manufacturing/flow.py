@@ -19,7 +19,6 @@ from gemel.packs.manufacturing.machines import (
     FIGURES,
     IDLE,
     MATTER,
-    RELEASE,
     SERVICE,
     SETUP,
     STARVED,
@@ -69,8 +68,8 @@ class Orders:
 
 
 class Flow:
-    """Five machines in a row. `happened(time, what, machine)` is told of failures and services; `done(part, time)`
-    takes each part that leaves."""
+    """Five machines in a row. `happened(time, what, machine)` is told of failures and services; `done` holds the parts
+    that left, with their times."""
 
     def __init__(self, seed: int, now: float, happened: Callable[[float, str, str], None]) -> None:
         self.machines = [Machine(i, n, FIGURES[n], seed, since=now) for i, n in enumerate(MACHINES)]
@@ -222,11 +221,6 @@ class Flow:
         n = machine.normal.next()
         self._happened(now, "service", machine.name)
         _enter(machine, SERVICE, now, now + 60 * machine.figures.service * math.exp(0.1 * n))
-
-
-def demand(hours: float) -> float:
-    """Parts the market wants in that time."""
-    return RELEASE * hours
 
 
 def _due(machine: Machine) -> float:

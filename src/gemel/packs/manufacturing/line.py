@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Floats, Times
 from gemel.packs.manufacturing.faults import FAULTS, MACHINES, Fault
 from gemel.packs.manufacturing.flow import CENTRE, FAMILIES, TOLERANCE, Flow
-from gemel.packs.manufacturing.machines import DOWN, RELEASE, STATES, Machine, Part
+from gemel.packs.manufacturing.machines import DOWN, RELEASE, SERVICE, STATES, Machine, Part
 
 __all__ = ["COLUMNS", "FAULTS", "MACHINES", "STATES", "Fault", "Happening", "Plant", "Truth"]
 
@@ -29,7 +30,7 @@ SERVICE_COST = {"saw": 250.0, "mill": 420.0, "drill": 300.0, "grind": 480.0, "wa
 FAILURE_COST = {"saw": 1900.0, "mill": 3600.0, "drill": 2200.0, "grind": 4200.0, "wash": 2600.0}
 """What a service and a failure cost by themselves, EUR; output lost meanwhile comes on top."""
 
-BUFFERS = tuple(f"{a}_{b}" for a, b in zip(MACHINES[:-1], MACHINES[1:], strict=True))
+BUFFERS = tuple(f"{a}_{b}" for a, b in pairwise(MACHINES))
 SENSORS = ("state", "parts", "power", "vibration", "kurtosis", "temperature", "cycle")
 COLUMNS = (
     *(f"{m}_{s}" for m in MACHINES for s in SENSORS),
@@ -60,11 +61,13 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What nobody can measure. Per machine: `wear` (0 new, about 1 at failure), `bearing` damage (0 to 1), `life`
-    (hours until it fails as things are); the `faults` at work; `counts` since the plant began (parts entered, good,
-    scrap, services, failures); `costs` in EUR (lost, scrap, service, failure, total)."""
+    """What nobody can measure. Per machine: `wear` (0 new, about 1 at failure), `limit` (the wear at which its tool
+    will fail), `bearing` damage (0 to 1), `life` (hours until it fails as things are); the `faults` at work; `counts`
+    since the plant began (entered, good, scrap, inside, services, failures); `costs` in EUR (lost, scrap, service,
+    failure, total)."""
 
     wear: Mapping[str, float]
+    limit: Mapping[str, float]
     bearing: Mapping[str, float]
     life: Mapping[str, float]
     faults: tuple[Fault, ...]
@@ -76,9 +79,9 @@ class Plant:
     """The line as a plant that can be recorded, or controlled step by step. Offline, without a clock.
 
     `start`: when the live part begins; `history`: how much plant time there is before it; `faults`: what comes and
-    when, each a `Fault` or its keys; `upkeep`: the share of a tool's usual life after which the plant's own people
-    service a machine while nobody else decides (0: never, so it runs to failure); `bearings`: how often a bearing
-    begins to fail by itself, a machine and year; `dropouts`: how often a single reading is missing. `seed` fixes
+    when; `upkeep`: the share of a tool's usual life after which the plant's own people service a machine while nobody
+    else decides (0: never, so it runs to failure); `bearings`: how often a bearing begins to fail by itself, a machine
+    and year; `dropouts`: how often a single reading is missing. `seed` fixes
     everything random; commands change as little of it as they can.
     """
 
@@ -86,7 +89,7 @@ class Plant:
         self,
         start: str = "2025-05-20T06:00",
         history: str = "",
-        faults: Sequence[Fault | Mapping[str, object]] = (),
+        faults: Sequence[Fault] = (),
         upkeep: float = 0.0,
         bearings: float = 4.0,
         dropouts: float = 0.0005,
@@ -102,7 +105,7 @@ class Plant:
             problems.append("upkeep must be 0 to 2, bearings at least 0, dropouts at least 0 and below 1")
         if problems:
             raise ConfigError(problems, where="line")
-        self.faults = tuple(f if isinstance(f, Fault) else Fault(**f) for f in faults)  # type: ignore[arg-type]
+        self.faults = tuple(faults)
         self.time = self.start - self._history
         self.happenings: list[Happening] = []
         self._upkeep, self._bearings, self._dropouts = upkeep, bearings, dropouts
@@ -110,11 +113,11 @@ class Plant:
         self._pending = sorted(((self.start + duration(f.at), i) for i, f in enumerate(self.faults)), reverse=True)
         self._active: dict[int, int] = {}  # fault -> when it began
         self._released, self.governed = RELEASE, False
-        self._asked: dict[str, float] = {}
         self._sensors, self._drops, self._luck = (np.random.default_rng((seed, 20 + i)) for i in range(3))
-        self._begun, self._minutes = self.time, 0
+        self._dust = np.random.default_rng((seed, 23))
+        self._minutes = 0
         self._good = self._scrap = self._seen = 0
-        self._dirt, self.flow_s = 0.0, 0.0
+        self.dirt, self.flow_s = 0.0, 0.0
         self._bill = {"service": 0.0, "failure": 0.0}
         self._count = {"service": 0, "failure": 0}
         self.left: list[Part] = []
@@ -130,6 +133,7 @@ class Plant:
         }
         return Truth(
             {m.name: m.wear for m in machines},
+            {m.name: m.limit for m in machines},
             {m.name: m.damage for m in machines},
             {m.name: m.life for m in machines},
             tuple(self.faults[i] for i in sorted(self._active)),
@@ -169,9 +173,8 @@ class Plant:
         for name, value in commands.items():
             machine, _, what = name.partition("_")
             if what == "service" and machine in MACHINES:
-                if value > 0:
-                    self._flow.machines[MACHINES.index(machine)].asked = True
-                self._asked[machine] = value
+                at = self._flow.machines[MACHINES.index(machine)]
+                at.asked = value > 0 and at.state != SERVICE and not at.broken_down
             elif name == "release":
                 self._released = RELEASE if math.isnan(value) else min(max(value, 0.0), 60.0)
             elif name == "family":
@@ -219,7 +222,7 @@ class Plant:
             m.parts = 0
         raw += map(len, flow.buffers)
         raw += (flow.orders.waiting, *self._judge(), flow.machines[0].family, self._released)
-        raw += [1.0 if m.asked or m.state == 6 else 0.0 for m in flow.machines]
+        raw += [1.0 if m.asked or m.state == SERVICE else 0.0 for m in flow.machines]
         raw += [m.effects.stuck for m in flow.machines]
         return raw
 
@@ -233,8 +236,8 @@ class Plant:
             if self._seen % 10 == 0:
                 size = part.size
             wrong = bool(part.defect) or abs(part.size - CENTRE) > TOLERANCE
-            if not wrong and self._dirt:
-                wrong = self._luck.random() < 0.12 * self._dirt
+            if not wrong and self.dirt:
+                wrong = self._dust.random() < 0.12 * self.dirt
             scrap += wrong
             good += not wrong
         if self._flow.done:
@@ -260,7 +263,7 @@ class Plant:
             self.happenings.append(Happening(began, "fault", self.faults[i].asset, self.faults[i]))
         ended = [i for i, began in self._active.items() if self._over(i, began)]
         machines, flow = {m.name: m for m in self._flow.machines}, self._flow
-        flow.hardness, flow.voltage, flow.missing, self._dirt = 1.0, 1.0, 0.0, 0.0
+        flow.hardness, flow.voltage, flow.missing, self.dirt = 1.0, 1.0, 0.0, 0.0
         for i, began in self._active.items():
             fault = self.faults[i]
             level = 0.0 if i in ended else fault.level(self.time - began)
@@ -268,7 +271,7 @@ class Plant:
                 if fault.machine in machines:
                     _affect(machines[fault.machine], effect, change * level)
                 elif effect == "dirt":
-                    self._dirt = change * level
+                    self.dirt = change * level
                 else:
                     setattr(flow, effect, (0.0 if effect == "missing" else 1.0) + change * level)
         for i in ended:

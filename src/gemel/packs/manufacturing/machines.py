@@ -162,7 +162,7 @@ class Machine:
         """A new tool, a sound bearing. What it is like is drawn by its number, whenever it comes."""
         self.lives += 1
         rng = np.random.default_rng((self.seed, self.place, 4, self.lives))
-        self.quality = math.exp(0.22 * rng.standard_normal())
+        self.quality = math.exp(min(max(0.32 * rng.standard_normal(), -0.7), 0.7))
         self.limit = max(1 + math.log(rng.standard_exponential()) / STEEP, 0.6)
         self.wear, self.damage, self.age = 0.0, 0.0, 0
         self.effects = Effects()

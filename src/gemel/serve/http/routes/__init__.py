@@ -3,6 +3,7 @@
 from gemel.serve.http.routes import (
     artifacts,
     ask,
+    blobs,
     calibrations,
     deciding,
     findings,
@@ -29,6 +30,7 @@ ROUTERS = [
         artifacts,
         calibrations,
         past,
+        blobs,
         standing,
         ask,
         new,

@@ -3,6 +3,7 @@
 import { fill, h } from "../lib/dom.js";
 import { moment, ms, percent, span } from "../lib/format.js";
 import { said, t } from "../lib/words.js";
+import { why } from "./why.js";
 
 const ASIDE = { shelved: "{n} shelved", maintenance: "{n} under maintenance" };
 const PILLS = { open: ["bad", "New"], acknowledged: ["warn", "Acknowledged"], shelved: ["", "Shelved"], maintenance: ["", "Under maintenance"], closed: ["good", "Closed"] };
@@ -60,7 +61,7 @@ function place(live, look, actions) {
       if (state === offered) return;
       offered = state;
       const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && all.indexOf(n) === i);
-      fill(buttons, signals.length ? h("button", { class: "button little", onclick: () => look(signals, found) }, t("Show the signals")) : null, actions(found));
+      fill(buttons, signals.length ? h("button", { class: "button little", onclick: () => look(signals, found) }, t("Show the signals")) : null, h("button", { class: "button little", onclick: () => why(live, found) }, t("Why?")), actions(found));
     },
   };
 }
@@ -79,7 +80,7 @@ function drawn(live, found) {
       h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${100 * Math.min(Math.abs(value), 1)}%` } })),
       h("span", { class: "number", style: { textAlign: "right" } }, value > 10 ? "> 1000 %" : percent(value)),
     ])) : null,
-    evidence.length ? h("div", { class: "muted small" }, t("how far each signal had left what the twin expects; an alarm is raised at 100 %")) : null,
+    evidence.length && found.by === "residual" ? h("div", { class: "muted small" }, t("how far each signal had left what the twin expects; an alarm is raised at 100 %")) : null,
   ];
 }
 

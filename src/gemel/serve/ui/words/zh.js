@@ -107,6 +107,21 @@ export const zh = {
   "What is found about it is kept and shown, but does not ring.": "期间发现的异常照常记录和显示，但不提醒。",
   "Begin": "开始", "End it now": "立即结束",
 
+  // Why
+  "Why?": "为什么？", "Why “{what}” ({subject})": "为什么“{what}”（{subject}）",
+  "This detector cannot judge single windows, so these are shares of its own evidence.": "此检测器不能单独评判一段数据，因此这里是其自身证据的占比。",
+  "Which component, what is wrong": "哪个部件，什么问题", "What each signal has to do with it": "各信号的贡献",
+  "The signals around the start": "开始前后的信号", "begins": "开始", "healthy": "健康",
+  "Asked further": "进一步询问", "What would have kept it healthy?": "怎样才能保持健康？", "As a rule": "归纳为规则", "Near this window": "在此窗口附近",
+  "{signal}: {needed} instead of {actual} {unit}, {from} to {to}": "{signal}：应为 {needed}，而非 {actual} {unit}，{from} 至 {to}",
+  "Run through the simulator again: it holds.": "已再次仿真验证：成立。", "Not verified by the simulator.": "未经仿真验证。",
+  "{feature} of {signal} above {limit}": "{signal} 的{feature}高于 {limit}", "{feature} of {signal} below {limit}": "{signal} 的{feature}低于 {limit}",
+  "least": "最小值", "most": "最大值", "spread": "离散度", "change": "变化",
+  "Like it before": "以往类似情况", "Nothing like it was found before.": "以往没有类似的异常。", "alike {p}": "相似度 {p}",
+  "It was: {what}": "实际为：{what}", "Then: {what}": "当时：{what}",
+  "What it really was": "实际原因", "Component and cause, or “false alarm”": "部件与原因，或“误报”", "false alarm": "误报", "Save": "保存",
+  "Kept; the twin learns from it.": "已保存；孪生会从中学习。",
+
   // Actuators by hand
   "Nothing is controlled here.": "这里没有受控的执行机构。",
   "Set": "设定", "set": "设定", "Not allowed": "不允许", "Sent.": "已发送。",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,31 +17,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gemel.connectors.commands import read_command, write_ack
 from gemel.core.clock import Wall
 from gemel.core.errors import ConnectorError, InputError
-from gemel.core.values import Ack, Command
+from gemel.core.values import Command
+from gemel.packs.doors import Ticking
 
 log = logging.getLogger(__name__)
 
 
-class Ticking(Protocol):
-    """A plant that a station can put on the air."""
-
-    start: int
-
-    @property
-    def past(self) -> list[tuple[int, dict[str, float]]]:
-        """Rows measured before the start."""
-
-    def tick(self) -> tuple[int, dict[str, float]]:
-        """The next row: its time, and name -> value; empty while the plant is silent."""
-
-    def obey(self, command: Command) -> Ack:
-        """What comes of a command."""
-
-
 class Station:
     """Publishes the rows of `plant` on `<topic>/row` as `{"time": "2025-07-14T08:01:00Z", "oil": 61.2, ...}` (QoS 1),
-    `speed` plant seconds a wall second. Commands come on `<topic>/<name>/set` and are answered on
-    `<topic>/<name>/set/ack`, see `connectors/commands.py`. `past`: publish what was before the start first, at once.
+    a picture on `<topic>/<name>` as `{"time": ..., "value": base64 of it}`; `speed` plant seconds a wall second.
+    Commands come on `<topic>/<name>/set` and are answered on `<topic>/<name>/set/ack`, see `connectors/commands.py`. `past`:
+    publish what was before the start first, at once.
     """
 
     def __init__(self, plant: Ticking, url: str, topic: str = "tx1", speed: float = 600.0, past: bool = False) -> None:
@@ -73,11 +59,17 @@ class Station:
             client.disconnect()
             await asyncio.to_thread(client.loop_stop)
 
-    def _publish(self, time: int, values: dict[str, float]) -> None:
-        if values:
-            stamp = f"{np.datetime64(time, 'ns').astype('datetime64[s]')}Z"
-            self._client.publish(f"{self.topic}/row", msgspec.json.encode({"time": stamp, **values}), qos=1)
+    def _publish(self, time: int, values: Mapping[str, float | bytes]) -> None:
+        stamp = f"{np.datetime64(time, 'ns').astype('datetime64[s]')}Z"
+        numbers = {name: value for name, value in values.items() if not isinstance(value, bytes)}
+        if numbers:
+            self._say("row", {"time": stamp, **numbers})
             self.rows += 1
+        for name in values.keys() - numbers.keys():
+            self._say(name, {"time": stamp, "value": values[name]})  # msgspec writes bytes as base64
+
+    def _say(self, what: str, said: dict[str, object]) -> None:
+        self._client.publish(f"{self.topic}/{what}", msgspec.json.encode(said), qos=1)
 
     def _connected(
         self,

@@ -1,8 +1,8 @@
 """`gemel demo`: an emulated plant on an embedded broker, and a twin that has never seen it before.
 
 The plant's past is played to the twin first, so that it knows its signals; then both go live, and the scheduled faults
-come. Everything lands in the folder `gemel-demo`: the twin file a person can read and change, and the store. A demo
-always begins anew: with the twin file that is shipped, and an empty store.
+come. Everything lands in a folder (`gemel-demo` for the transformer): the twin file a person can read and change, and
+the store. A demo always begins anew: with the twin file that is shipped, and an empty store.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from gemel.connectors.broker import Broker
 from gemel.core.clock import pause, ticks
 from gemel.core.codec import jsonable
 from gemel.core.errors import GemelError, InputError, nearest
-from gemel.core.units import SECOND, duration, stamp
-from gemel.core.values import Ack, Batch, Command, Decision, Finding, Signals
+from gemel.core.units import SECOND, duration
+from gemel.core.values import Ack, Batch, Command, Signals
+from gemel.demo.tell import Lines, summary
 from gemel.loop.run import Loop
-from gemel.packs.energy.station import Station
-from gemel.packs.energy.transformer import Plant
+from gemel.packs.doors import Ticking
+from gemel.packs.show import Demo, demo
+from gemel.packs.station import Station
 from gemel.serve.board import Board
 from gemel.serve.host import Host
 from gemel.serve.terminal import progress, set_aside
 from gemel.twin import MODES, Twin
 
-FOLDER = Path("gemel-demo")
-DEMOS = ("transformer",)
 PORT = "mqtt://127.0.0.1:1883"  # in the shipped twin file; the demo's broker takes a free port
 
 
 class Past:
     """The plant's rows before the start, as a source. Its actuators answer only once the plant is live."""
 
-    def __init__(self, plant: Plant, signals: Signals) -> None:
+    def __init__(self, plant: Ticking, signals: Signals) -> None:
         self._plant, self._signals = plant, signals
 
     async def stream(self) -> AsyncIterator[Batch]:
         fields = {part: place for held in self._signals.at("plant").values() for place, part in held}
         names = [(place, name) for name, place in fields.items() if name]
-        points = [(i, t, row[n]) for t, row in self._plant.past for i, n in names if n in row]
+        points = [(i, t, float(row[n])) for t, row in self._plant.past for i, n in names if n in row]
         place, time, value = zip(*points, strict=True)
         yield Batch.of(place, time, value)
 
@@ -72,32 +72,34 @@ def show(
 ) -> None:
     """Run a demo until Ctrl-C, or for `span`; `picture` takes the last screen as SVG, `ui` opens the window. In `mode`
     advise a person approves what the twin proposes, in observe nothing is sent."""
-    if name not in DEMOS:
-        raise InputError(f"there is no demo '{name}'{nearest(name, DEMOS)}", f"there are: {', '.join(DEMOS)}")
+    chosen = demo(name)
     if not 0 < speed < math.inf:
         raise InputError(f"speed {speed:g} must be above 0", "600 is ten plant minutes a second")
     if mode not in MODES:
         raise InputError(f"mode '{mode}' is not one of {', '.join(MODES)}{nearest(mode, MODES)}")
-    board = Board("oil")
-    found = asyncio.run(_show(board, speed, duration(span) / SECOND if span else None, json, ui, mode))
+    board = Board(chosen.headline, chosen.board)
+    found = asyncio.run(_show(chosen, board, speed, duration(span) / SECOND if span else None, json, ui, mode))
     if picture:
         board.save(picture)
     if json:
         print(json_.dumps(jsonable(found)))
     else:
-        _summary(found)
+        file = f"{chosen.folder}/{chosen.name}.toml"
+        summary(found, [line.format(file=file) for line in chosen.next])
 
 
-async def _show(board: Board, speed: float, seconds: float | None, json: bool, ui: bool, mode: str) -> dict[str, Any]:
+async def _show(
+    demo: Demo, board: Board, speed: float, seconds: float | None, json: bool, ui: bool, mode: str
+) -> dict[str, Any]:
     began = ticks()
     async with Broker() as broker:
-        file = begin(FOLDER, broker.url, mode)
-        plant = Plant(history="10d", every="1min")
-        await _learn(plant, file, json)
+        file = begin(Path(demo.folder), broker.url, mode, demo)
+        plant = demo.plant()
+        await _learn(plant, file, json, demo.past)
         twin = load(file)
-        lines = _Lines(plant.start)
+        lines = Lines(plant.start)
         ready = ticks() - began
-        station = asyncio.create_task(Station(plant, broker.url, "tx1", speed).run())
+        station = asyncio.create_task(Station(plant, broker.url, demo.topic, speed).run())
 
         def watch(loop: Loop) -> None:
             board.watch(loop)
@@ -113,7 +115,7 @@ async def _show(board: Board, speed: float, seconds: float | None, json: bool, u
         failed = next((t.exception() for t in (live, station) if not t.cancelled() and t.exception()), None)
         if failed:
             raise failed
-    return {**lines.summary(), "ready_s": round(ready, 1), "folder": str(FOLDER)}
+    return {**lines.summary(), "ready_s": round(ready, 1), "folder": demo.folder}
 
 
 async def _window(twin: Twin, file: Path, watch: Callable[[Loop], None], board: Board, quiet: bool) -> None:
@@ -137,7 +139,9 @@ async def _window(twin: Twin, file: Path, watch: Callable[[Loop], None], board: 
 
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(ended())
-        await server.serve(host, server.Address(port=_free(server.PORT)), FOLDER / "gemel.audit.jsonl", None, ready)
+        await server.serve(
+            host, server.Address(port=_free(server.PORT)), file.parent / "gemel.audit.jsonl", None, ready
+        )
         watching.cancel()  # it has been told to stop
 
 
@@ -152,34 +156,36 @@ def _free(port: int) -> int:
     return port
 
 
-def begin(folder: Path, url: str, mode: str = "auto") -> Path:
+def begin(folder: Path, url: str, mode: str = "auto", chosen: Demo | None = None) -> Path:
     """The twin file and its plan in `folder`, heard through the broker at `url`, and no store yet. A file somebody has
     changed is set aside. Raises `InputError` while another demo runs there."""
-    file, store = folder / "transformer.toml", folder / "transformer.gemel"
+    chosen = chosen or demo("transformer")
+    file, store = folder / f"{chosen.name}.toml", folder / f"{chosen.name}.gemel"
     if attach.listening(Path(f"{store}.sock")):
         raise InputError(f"a demo is running in {folder}", f"ask it: gemel forecast {file}; or stop it first")
     folder.mkdir(exist_ok=True)
     if file.exists():
         held = re.sub(r"mqtt://127\.0\.0\.1:\d+", PORT, file.read_text(encoding="utf-8"))
-        if held not in (_shipped("transformer.toml", m) for m in MODES):
+        if held not in (_shipped(chosen, file.name, m) for m in MODES):
             set_aside(file)
-    file.write_text(_shipped("transformer.toml", mode).replace(PORT, url), encoding="utf-8")
-    (folder / "plan.svg").write_text(_shipped("plan.svg"), encoding="utf-8")
+    file.write_text(_shipped(chosen, file.name, mode).replace(PORT, url), encoding="utf-8")
+    (folder / "plan.svg").write_text(_shipped(chosen, "plan.svg"), encoding="utf-8")
     for end in ("", ".wal", ".sock"):
         Path(f"{store}{end}").unlink(missing_ok=True)
-    shutil.rmtree(store.with_suffix(".artifacts"), ignore_errors=True)  # what was fitted to that store
+    for beside in (".artifacts", ".blobs"):  # what was fitted to that store, and its pictures
+        shutil.rmtree(store.with_suffix(beside), ignore_errors=True)
     return file
 
 
-def _shipped(name: str, mode: str = "auto") -> str:
+def _shipped(demo: Demo, name: str, mode: str = "auto") -> str:
     """A file of the pack. In `advise` a proposal holds for longer: a plant hour is six seconds for a person."""
-    text = resources.files("gemel.packs.energy").joinpath(name).read_text(encoding="utf-8")
+    text = resources.files(demo.package).joinpath(name).read_text(encoding="utf-8")
     text = text.replace('mode = "auto"', f'mode = "{mode}"')
     return text.replace("[policy]\n", '[policy]\nexpires = "12h"\n') if mode == "advise" else text
 
 
-async def _learn(plant: Plant, file: Path, quiet: bool) -> None:
-    """Ten days of the plant's past through the same twin, with few forecasts and no commands."""
+async def _learn(plant: Ticking, file: Path, quiet: bool, what: str) -> None:
+    """The plant's past through the same twin, with few forecasts and no commands."""
     twin = load(file)
     twin.mode = "observe"
     for stage in (twin.forecaster, twin.policy):
@@ -187,13 +193,13 @@ async def _learn(plant: Plant, file: Path, quiet: bool) -> None:
             stage.every = 6 * 3600 * SECOND
     twin.connectors = {"plant": Past(plant, twin.signals)}
     total = round((plant.start - plant.past[0][0]) / duration(twin.every))
-    with progress("ten days of history", quiet) as step:
+    with progress(what, quiet) as step:
         await twin.live(watch=lambda loop: step(loop.state.turns, total, "estimating and forecasting"))
 
 
 async def _draw(
     board: Board,
-    lines: _Lines,
+    lines: Lines,
     live: asyncio.Task[None],
     station: asyncio.Task[None],
     seconds: float | None,
@@ -214,83 +220,3 @@ async def _draw(
             await pause(0.25)
             with suppress(GemelError):  # as above
                 screen.update(board.draw(), refresh=True)
-
-
-class _Lines:
-    """What happened since the start, for the summary and for output that is not a terminal."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-        self.findings: dict[str, Finding] = {}
-        self.decisions: list[Decision] = []
-        self.news: list[str] = []
-        self.loop: Any = None
-
-    def watch(self, loop: Any) -> None:
-        self.loop = loop
-        for finding in loop.state.findings:
-            if finding.id not in self.findings:
-                self.findings[finding.id] = finding
-                self.news.append(f"{stamp(loop.state.now)}  found: {finding.name} ({finding.subject}). {finding.text}")
-        decision = loop.state.decision
-        if decision and (not self.decisions or self.decisions[-1].id != decision.id) and decision.time > self.start:
-            last = self.decisions[-1] if self.decisions else None
-            self.decisions.append(decision)
-            if last is None or _setpoints(last) != _setpoints(decision):
-                self.news.append(f"{stamp(decision.time)}  decided: {decision.reason}")
-
-    def tell(self, console: Console) -> None:
-        for line in self.news:
-            console.print(line, highlight=False)
-        self.news.clear()
-
-    def summary(self) -> dict[str, Any]:
-        state = self.loop.state if self.loop else None
-        return {
-            "points": state.points if state else 0,
-            "turns": state.turns if state else 0,
-            "acks": dict(state.acks) if state else {},
-            "hours": round((state.now - self.start) / 3600 / SECOND, 2) if state and state.now else 0.0,
-            "findings": [
-                {
-                    "name": f.name,
-                    "subject": f.subject,
-                    "hours": round((f.time - self.start) / 3600 / SECOND, 2),
-                    "text": f.text,
-                }
-                for f in self.findings.values()
-                if f.time > self.start
-            ],
-            "decisions": [
-                {
-                    "hours": round((d.time - self.start) / 3600 / SECOND, 2),
-                    "commands": _setpoints(d),
-                    "reason": d.reason,
-                    "because": list(d.because),
-                }
-                for d in self.decisions
-            ],
-        }
-
-
-def _setpoints(decision: Decision) -> dict[str, float]:
-    return {c.signal: c.value for c in decision.commands}
-
-
-def _spelled(hours: float) -> str:
-    whole, minutes = divmod(round(hours * 60), 60)
-    return f"{whole} h {minutes} min"
-
-
-def _summary(found: dict[str, Any]) -> None:
-    console = Console()
-    acks = ", ".join(f"{n} {state}" for state, n in found["acks"].items()) or "none"
-    counts = f"{found['points']:,} points, {len(found['decisions'])} decisions, commands: {acks}"
-    console.print(f"\n{_spelled(found['hours'])} of plant time: {counts}")
-    for finding in found["findings"]:
-        after = _spelled(finding["hours"])
-        console.print(f"after {after}: {finding['name']} ({finding['subject']}): {finding['text']}")
-    file = f"{found['folder']}/transformer.toml"
-    console.print(f"\nnext: gemel forecast {file}", highlight=False)
-    console.print(f"      gemel whatif {file} --set fan=2 --for 12h", highlight=False)
-    console.print(f"      gemel history {file} --last 1d", highlight=False)

@@ -1,0 +1,254 @@
+"""A month of an emulated line: when to service which machine, and what each way of deciding it costs.
+
+    python3 dev.py bench line            five months of the plant, none of which anything was learned from
+    python3 dev.py bench line --quick    one month
+
+Cost: output that could have been sold and was not made, scrap, services and failures, at the plant's prices (EUR). All
+ways decide at the beginning of a shift (8 h) and see the same plant: a seed fixes tools, orders and chance.
+
+- run to failure: nobody services.
+- fixed interval: a machine is serviced when its tool has run for a share of the usual life; the share is the best of
+  SHARES on the earlier months. It knows the age of each tool from the first day.
+- ours: the detector `crossing` (quantiles of remaining life from forecasts of the vibration) and the policy
+  `maintenance`; the forecaster is the pre-trained network (`foundation`).
+- without the network: the same with the forecaster `theta`, and with none, that is a line through the points (`naive`).
+- perfect knowledge: a copy of the plant is run a shift ahead, and what would fail is serviced before.
+
+What ours knows beforehand (levels at failure, what wear looks like, lives, what a stop loses) is read from the earlier
+months, in which machines ran to failure. The rate of alarms is judged on months without faults, of signals that do not
+show wear.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.harness import Bench
+from gemel.core.clock import Virtual
+from gemel.core.setting import Setting
+from gemel.core.units import SECOND
+from gemel.core.values import GOOD, Floats, Frame, Signal, Signals, Times
+from gemel.detectors.committee import Committee
+from gemel.detectors.crossing import Crossing, Watched
+from gemel.loop.decide import Situation
+from gemel.packs.manufacturing.line import COLUMNS, FAILURE_COST, MACHINES, MARGIN, SERVICE_COST, Plant
+from gemel.policies.maintenance import Maintenance
+
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
+SHIFT, DAYS = 8, 30
+EARLIER = (101, 102, 103, 104)
+JUDGED = (1, 2, 3, 4, 5)
+SHARES = (0.4, 0.5, 0.6, 0.7, 0.8)
+USUAL = {"saw": 110.0, "mill": 80.0, "drill": 95.0, "grind": 130.0, "wash": 320.0}  # hours, as the makers say
+LOAD = {"signal": "family", "factors": [1.0, 0.85, 1.12]}  # the families' cutting force
+RENEWED = {"6": "1min", "5": "100min"}  # a service, or a repair, which is longer than any other stop
+SIGNALS = Signals([Signal(n, asset=n.split("_")[0] if n.split("_")[0] in MACHINES else "") for n in COLUMNS])
+SHARES_OF_LIFE = 8
+ALARMS = 7.0  # a week, for all machines together
+CALM = tuple(f"{m}_{what}" for m in MACHINES for what in ("kurtosis", "temperature"))
+
+Decide = Callable[["Month"], Mapping[str, float]]
+
+
+@dataclass
+class Month:
+    """A plant with what has been recorded of it, and the ages of its tools in hours."""
+
+    plant: Plant
+    times: list[Times] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
+    ages: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ages = {m.name: m.age / 36.0 for m in self.plant._flow.machines}  # the log book
+        self._told = 0
+
+    @property
+    def now(self) -> int:
+        return self.plant.time
+
+    def shift(self, commands: Mapping[str, float]) -> None:
+        """A shift on under some commands."""
+        self.plant.command(commands)
+        times, values, _ = self.plant.record(f"{SHIFT}h")
+        self.times.append(times)
+        self.values.append(values)
+        for machine in self.ages:
+            self.ages[machine] += SHIFT
+        for event in self.plant.happenings[self._told :]:
+            if event.what == "renewed":
+                self.ages[event.machine] = (self.now - event.time) / HOUR
+        self._told = len(self.plant.happenings)
+
+    def history(self, signals: Sequence[str], start: int, end: int, every: int | None = None) -> Frame:
+        """What a store would give: a row a minute, missing where there is nothing."""
+        wanted = np.arange(start, end + 1, MINUTE)
+        columns = [COLUMNS.index(n) for n in signals]
+        rows = np.full((len(wanted), len(columns)), np.nan)
+        if self.times:
+            first = self.times[0][0]
+            recorded = sum(map(len, self.times))
+            place = (wanted - first) // MINUTE
+            there = (place >= 0) & (place < recorded)
+            low = int(place[there][0]) if there.any() else 0
+            per = SHIFT * 60
+            held = np.concatenate(self.values[low // per :])
+            rows[there] = held[place[there] - low // per * per][:, columns]
+        return Frame(wanted, rows, np.where(np.isfinite(rows), GOOD, 2).astype(np.uint8), tuple(signals))
+
+    def setting(self) -> Setting:
+        return Setting("line", "", SIGNALS, Virtual(), MINUTE, 2 * 24 * HOUR, 0, Path(), history=self.history)
+
+    def situation(self, findings: Sequence[Any] = ()) -> Situation:
+        return Situation(self.now, SHIFT * HOUR, 2 * 24 * HOUR, SIGNALS, {}, findings=tuple(findings), mode="auto")
+
+
+def lived(seed: int, decide: Decide, days: int = DAYS) -> Month:
+    """A month of the plant under a way to decide."""
+    month = Month(Plant(seed=seed))
+    for _ in range(days * 24 // SHIFT):
+        month.shift(decide(month))
+    return month
+
+
+def never(month: Month) -> Mapping[str, float]:
+    """Run to failure."""
+    return {}
+
+
+def interval(share: float) -> Decide:
+    """Service at a share of the usual life."""
+    return lambda month: {f"{m}_service": 1.0 for m, age in month.ages.items() if age >= share * USUAL[m]}
+
+
+def perfect(month: Month) -> Mapping[str, float]:
+    """Service what will fail in this shift."""
+    ahead = copy.deepcopy(month.plant)
+    told = len(ahead.happenings)
+    ahead.record(f"{SHIFT}h")
+    return {f"{e.machine}_service": 1.0 for e in ahead.happenings[told:] if e.what == "failure"}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the earlier months say, by machine: rows of `crossing`, what a failure and a service cost in all."""
+
+    signals: Mapping[str, Mapping[str, Any]]
+    failure: Mapping[str, float]
+    service: Mapping[str, float]
+    lives: Mapping[str, float]
+
+
+def learn(months: Sequence[Month], lost: tuple[float, float]) -> Learned:
+    """From months in which machines ran to failure; `lost`: what output a failure and a service cost, EUR."""
+    signals, lives = {}, {}
+    for machine in MACHINES:
+        runs = [run for month in months for run in _runs(month, machine)]
+        whole = [run for run in runs if run.whole]
+        hours = [run.hours for run in whole] or [USUAL[machine]]
+        lives[machine] = float(np.mean(hours))
+        table = _table(whole)
+        read = Watched("", (1.0,), 1.0, "", 0.0, 1.0, tuple(map(tuple, table))).read
+        limits = read(np.array([run.last for run in runs])).tolist() if table else [1.0]
+        spread = max(float(np.std(hours)) / lives[machine], 0.2)
+        signals[f"{machine}_vibration"] = {
+            "limit": [min(x, 1.3) for x in limits],  # a bearing that shook it more says nothing about tools
+            "wear": table,
+            "state": f"{machine}_state",
+            "life": f"{lives[machine] / 0.9:.1f}h",
+            "shape": 1.2 / spread,
+        }
+    failure = {m: FAILURE_COST[m] + lost[0] for m in MACHINES}
+    service = {m: SERVICE_COST[m] + lost[1] for m in MACHINES}
+    return Learned(signals, failure, service, lives)
+
+
+@dataclass(frozen=True)
+class _Run:
+    share: Floats  # of its life, [t]
+    level: Floats  # of the vibration, for family 0, [t]
+    last: float  # over its last three hours
+    hours: float
+    whole: bool  # whether it was seen from the beginning
+
+
+def _runs(month: Month, machine: str) -> list[_Run]:
+    """The lives of a machine that ended in a failure."""
+    found, began, whole = [], month.times[0][0], False
+    for event in month.plant.happenings:
+        if event.machine != machine:
+            continue
+        if event.what == "failure":
+            frame = month.history([f"{machine}_{n}" for n in ("vibration", "state")] + ["family"], began, event.time)
+            level, state, family = frame.values.T
+            level = level / np.array(LOAD["factors"])[np.nan_to_num(family).astype(int)]
+            known = (state == 1) & np.isfinite(level)
+            share = np.linspace(0, 1, len(level))
+            if known[-180:].any():
+                hours = (event.time - began) / HOUR
+                found.append(_Run(share[known], level[known], float(level[-180:][known[-180:]].mean()), hours, whole))
+        elif event.what == "renewed":
+            began, whole = event.time // MINUTE * MINUTE + MINUTE, True
+    return found
+
+
+def _table(runs: Sequence[_Run]) -> list[list[float]]:
+    """Rows [level, wear]: the mean level at each share of a life."""
+    if not runs:
+        return []
+    edges = np.linspace(0, 1, SHARES_OF_LIFE + 1)
+    level = [
+        np.mean([r.level[k].mean() for r in runs if (k := (r.share >= a) & (r.share < b)).any()])
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+    rising = np.maximum.accumulate(level) + 1e-4 * np.arange(SHARES_OF_LIFE)
+    return [[float(x), float(s)] for x, s in zip(rising, (edges[1:] + edges[:-1]) / 2, strict=True)]
+
+
+class Ours:
+    """The detector and the policy, asked at the beginning of each shift."""
+
+    def __init__(self, learned: Learned, forecaster: str) -> None:
+        self._learned, self._forecaster = learned, forecaster
+        self._month: Month | None = None
+        self.seconds = 0.0
+
+    def __call__(self, month: Month) -> Mapping[str, float]:
+        if month is not self._month:
+            self._month = month
+            self._detector = Crossing(
+                self._learned.signals, {"kind": self._forecaster}, renewed=RENEWED, load=LOAD, within="400d"
+            )
+            self._detector.bind(month.setting())
+            self._policy = Maintenance(
+                {
+                    m: {
+                        "duration": "45min",
+                        "cost": self._learned.service[m],
+                        "failure": self._learned.failure[m],
+                        "renewed": f"{0.85 * self._learned.lives[m]:.0f}h",
+                        "life": f"life of {m}",
+                        "signal": f"{m}_service",
+                    }
+                    for m in MACHINES
+                },
+                {m: {"resumable": True} for m in MACHINES},
+                crew=2, ahead="5d", lead=f"{SHIFT // 2}h", tick="1h", seconds=1.0, workers=1,
+            )  # fmt: skip
+            self._findings: dict[str, Any] = {}
+        began = time.perf_counter()
+        for finding in self._detector.inspect(month.situation()):
+            self._findings[finding.id] = finding
+        held = [f for f in self._findings.values() if f.open]
+        decision = self._policy.decide(month.situation(held))
+        self.seconds += time.perf_counter() - began
+        return {c.signal: c.value for c in decision.commands if c.value > 0}

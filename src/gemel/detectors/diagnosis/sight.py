@@ -1,0 +1,153 @@
+"""What a diagnosis looks at, at an instant: residuals of the rows so far, and what every asset sees in them.
+
+Letters: t rows, s signals, u settings, c columns, a assets, k slots, f features, b windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gemel.core.values import Floats
+from gemel.detectors.diagnosis.features import Stretches, base, features
+from gemel.detectors.diagnosis.normal import Normal
+from gemel.detectors.diagnosis.view import View, spread
+
+RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
+"""Word -> sizes, in standard deviations of a row, at which it is not true at all and wholly true."""
+
+
+class Eyes:
+    """The learned normal of a plant and the rows that it last saw, as each asset sees them in `slots`."""
+
+    def __init__(self, view: View, settings: Sequence[str], slots: Sequence[str], spans: Stretches) -> None:
+        self.view, self.spans, self.slots = view, spans, tuple(slots)
+        self.normal = Normal(view, tuple(settings))
+        self.signals = (*view.signals, *(s for s in settings if s not in view.signals))
+        self.states = np.array([c.state >= 0 for c in view.columns])
+        self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
+        self._settings = [self.signals.index(s) for s in settings]
+        self._memory: tuple[Floats, Floats] | None = None
+        self._columns: Floats = np.empty((0, len(view.columns)))
+        self._residuals: Floats = np.empty((0, len(view.columns)))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the normal is known."""
+        return len(self.normal.centre) > 0
+
+    def fit(self, values: Floats) -> None:
+        """Learn the normal from rows [t, s], and see them."""
+        columns = self._spread(values)
+        self.normal.fit(columns, values[:, self._settings])
+        self._memory = None
+        self._columns = self._residuals = np.empty((0, columns.shape[1]))
+        self.take(values)
+
+    def take(self, values: Floats, model: Mapping[str, Floats] | None = None) -> None:
+        """Further rows [t, s]. `model`: what the virtual model was off by, [t] in its own spread, of some signals: it
+        stands in for what was learned of them."""
+        columns = self._spread(values)
+        found, self._memory = self.normal.residuals(columns, values[:, self._settings], self._memory)
+        for i, column in enumerate(self.view.columns):
+            if model and column.signal in model and column.state < 0:
+                found[:, i] = model[column.signal]
+        rows = self.spans.rows
+        self._columns = np.vstack([self._columns, columns])[-rows:]
+        self._residuals = np.vstack([self._residuals, found])[-rows:]
+
+    def seen(self) -> Floats:
+        """What the assets see now, [a, k, f]."""
+        aside = self.normal.aside(self._columns)
+        found = features(self._residuals, self._columns, aside, len(self._columns), self.spans, self.states)
+        return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
+
+    def judged(self, windows: Floats) -> Floats:
+        """What they would see at the end of windows [b, t, s], were the day before as it was: [b, a, k, f]."""
+        columns = self._spread(windows)
+        residuals, _ = self.normal.residuals(columns, windows[..., self._settings])
+        before = base(self._residuals, len(self._residuals), self.spans)
+        end, aside = windows.shape[-2], self.normal.aside(columns)
+        found = features(residuals, columns, aside, end, self.spans, self.states, before)
+        return np.asarray(np.einsum("akc,bcf->bakf", self._maps, found))
+
+    def truth(self, signal: str, word: str) -> float:
+        """How true a word of a rule is of a signal now, 0 to 1."""
+        places = [i for i, c in enumerate(self.view.columns) if c.signal == signal]
+        short = slice(max(len(self._columns) - self.spans.short, 0), None)
+        own = self._residuals[short, places[0]]
+        values = self._columns[short, places[0]]
+        if word == "missing":
+            return float(not np.isfinite(values).any()) if len(values) else 0.0
+        if word == "stuck":
+            held = values[np.isfinite(values)]
+            return float(len(held) > 2 and np.ptp(held) == 0)
+        if self.view.columns[places[0]].state >= 0:
+            one = next(i for i in places if self.view.columns[i].quantity.endswith(f"={word}"))
+            return float(np.clip(_middle(self._residuals[short, one]) / 0.3, 0, 1))
+        if word == "normal":
+            return 1.0 - max(self.truth(signal, "high"), self.truth(signal, "low"))
+        if word == "unsteady":
+            size = float(np.nanstd(own)) if np.isfinite(own).sum() > 3 else 1.0
+        elif word in ("rising", "falling"):
+            long = self._residuals[-self.spans.long :, places[0]]
+            third = self.spans.long // 3
+            size = _middle(long[-third:]) - _middle(long[:third])
+        else:
+            size = _middle(own)
+        low, high = RAMPS[word]
+        return float(np.clip(((-size if word in ("low", "falling") else size) - low) / (high - low), 0, 1))
+
+    def odd(self) -> Floats:
+        """How far each asset's own numbers are off of late, in standard deviations of a row, [a]."""
+        short = self._residuals[-self.spans.short :]
+        off = np.array([abs(_middle(short[:, i])) for i in range(short.shape[1])])
+        off[self.states] = 0.0
+        return np.array([
+            max((off[i] for i, c in enumerate(self.view.columns) if c.asset == a), default=0.0) for a in self.view.assets
+        ])  # fmt: skip
+
+    def names(self, asset: int) -> list[str]:
+        """The signal that stands for each slot as an asset sees it, "" where there are several or none, [k]."""
+        held = [np.flatnonzero(row) for row in self._maps[asset]]
+        signals = [{self.view.columns[i].signal for i in places} for places in held]
+        return [one.pop() if len(one) == 1 else "" for one in signals]
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+        return {
+            "normal": self.normal.snapshot() if self.ready else None,
+            "columns": self._columns.astype(np.float32), "residuals": self._residuals.astype(np.float32),
+            "memory": None if self._memory is None else list(self._memory),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+        if state["normal"] is not None:
+            self.normal.restore(state["normal"])
+        self._columns, self._residuals = (np.asarray(state[k], float) for k in ("columns", "residuals"))
+        held = state["memory"]
+        self._memory = None if held is None else (np.asarray(held[0]), np.asarray(held[1]))
+
+    def _spread(self, values: Floats) -> Floats:
+        flat = spread(self.view, values.reshape(-1, values.shape[-1]), self.signals)
+        return flat.reshape(*values.shape[:-1], -1)
+
+    def _map(self, asset: str) -> Floats:
+        found = np.zeros((len(self.slots), len(self.view.columns)))
+        for slot, columns in self.view.slots(asset).items():
+            if slot in self.slots:
+                found[self.slots.index(slot), columns] = 1 / len(columns)
+        return found
+
+
+def all_slots(view: View) -> tuple[str, ...]:
+    """Every slot that some asset of the view sees."""
+    return tuple(sorted({slot for asset in view.assets for slot in view.slots(asset)}))
+
+
+def _middle(values: Floats) -> float:
+    held = values[np.isfinite(values)]
+    return float(held.mean()) if len(held) else 0.0

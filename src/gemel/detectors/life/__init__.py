@@ -1,0 +1,1 @@
+"""Remaining useful life on site: what a unit's whole history says of it, without torch."""

@@ -1,0 +1,243 @@
+"""Virtual metrology: what a measurement would say, foretold from process signals: the numerics of `metrology`.
+
+Rows come at one rhythm; in a few of them the quality was measured. Every signal is averaged over bands of the past (the
+part was at an early station longer ago than at a late one), over the rows in which its station was at work. On these,
+and on the last few measurements, kernel ridge regresses the quality; which kernel, and how much ridge, is what foretold
+the newest quarter of the past best from what came before it. How far off each measured part was, before it was learned
+from, makes the intervals of the next (conformal prediction), whose level follows their misses, so that they hold in the
+long run whatever drifts.
+
+Letters: t rows, s signals, b bands, f features, n measured rows that are learned from; K kernel matrix [n, n].
+Sources: virtual metrology, Khan, Moyne and Tilbury 2007, IEEE Transactions on Semiconductor Manufacturing 20; kernel
+ridge and its variance, Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, chapter 2; conformal
+prediction, Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World; levels that follow the misses, Gibbs
+and Candes 2021, NeurIPS 34.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gemel.core.values import Bools, Floats
+
+ACCEPT, MEASURE, REJECT = 0, 1, 2
+BANDS = (0, 10, 30, 90, 360)
+"""Rows ago between which signals are averaged."""
+MEMORY = 4
+"""Features of the last measurements: means of the last 2, 5 and 15, and how long ago the last was."""
+KEPT, SCORED = 700, 500
+"""Measured rows that are learned from, and that intervals are made of, at most."""
+FEWEST, AGAIN = 60, 40
+"""Measured rows before anything is foretold, and from one fit to the next."""
+STEP = 0.005
+"""By how much a miss moves the level."""
+_TRIED = (
+    *(("linear", 1.0, ridge) for ridge in (0.01, 0.1, 1.0, 10.0)),
+    *(("both", width, ridge) for width in (1.0, 2.0) for ridge in (0.03, 0.1, 0.3, 1.0)),
+)
+
+
+class Foretold(NamedTuple):
+    """Of rows [t]: the quality, its interval at the escape rate, and the answer; NaN and MEASURE before it has learned."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    answer: Any
+
+
+class Gauge:
+    """Foretells a measured quality and says of each row whether its part can be accepted, rejected, or must be measured.
+
+    - `lower`, `upper`: of what is good; None where there is no limit.
+    - `escape`: the share of parts that may be accepted though they are bad; `waste`: rejected though they are good.
+    - `bands`: edges, in rows ago. `kernels`: which are tried, "linear" and "both" (linear and radial).
+    """
+
+    def __init__(
+        self,
+        lower: float | None,
+        upper: float | None,
+        escape: float = 0.01,
+        waste: float = 0.05,
+        bands: tuple[int, ...] = BANDS,
+        kernels: tuple[str, ...] = ("linear", "both"),
+    ) -> None:
+        self.limits = (-np.inf if lower is None else lower, np.inf if upper is None else upper)
+        self.rates, self.bands, self.kernels = (escape, waste), bands, kernels
+        self._rows: Floats = np.empty((0, 0))  # [bands[-1], s] the newest
+        self._busy: Bools = np.empty((0, 0), bool)
+        self._said: list[float] = []  # the newest measurements
+        self._age = 0  # rows since the last
+        self._x: Floats = np.empty((0, 0))  # [n, f]
+        self._y: Floats = np.empty(0)  # [n]
+        self._scores: Floats = np.empty(0)  # signed, in standard deviations foretold
+        self._levels = list(self.rates)  # as misses have moved them
+        self._due = FEWEST
+        self._kernel = ("linear", 1.0, 1.0)
+        self._fit: dict[str, Floats] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether it foretells."""
+        return bool(self._fit) and len(self._scores) >= FEWEST // 2
+
+    def take(self, values: Floats, quality: Floats, busy: Bools | None = None) -> Foretold:
+        """What it says of the rows that follow, [t, s], each before its own measurement, [t] (NaN: none), is learned
+        from. `busy` [t, s]: whether the station of a signal was at work."""
+        busy = np.isfinite(values) if busy is None else busy & np.isfinite(values)
+        x = np.hstack([self._averaged(values, busy), self._remembered(quality)])
+        out = Foretold(*(np.full(len(x), np.nan) for _ in range(3)), np.full(len(x), MEASURE))
+        start = 0
+        while start < len(x):
+            left = np.flatnonzero(np.isfinite(quality[start:]))
+            stop = start + int(left[self._due - 1]) + 1 if len(left) >= self._due else len(x)
+            self._portion(x, quality, out, start, stop)
+            self._due -= int(np.isfinite(quality[start:stop]).sum())
+            if self._due <= 0:
+                self._learn()
+                self._due = AGAIN
+            start = stop
+        return out
+
+    def parts(self, values: Floats) -> Floats:
+        """By how much each signal moves what is foretold of the newest row from what is usual, [s]."""
+        if not self._fit:
+            return np.zeros(values.shape[1])
+        b = len(self.bands) - 1
+        x = np.append(self._averaged(values[:0], np.isfinite(values[:0]))[-1:], np.full((1, MEMORY), np.nan), axis=1)
+        whole = self._predict(x)[0][0]
+        s = (x.shape[1] - MEMORY) // b
+        moved = np.empty(s)
+        for i in range(s):
+            other = x.copy()
+            other[:, i * b : (i + 1) * b] = np.nan
+            moved[i] = whole - self._predict(other)[0][0]
+        return moved
+
+    def _portion(self, x: Floats, quality: Floats, out: Foretold, start: int, stop: int) -> None:
+        """Rows between two fits."""
+        value, spread = self._predict(x[start:stop]) if self._fit else (out.value[start:stop], out.value[start:stop])
+        out.value[start:stop] = value
+        ends = self._ends()
+        for i, y in enumerate(quality[start:stop].tolist()):
+            if self.ready:
+                (a, b), (c, d) = value[i] + spread[i] * ends[0], value[i] + spread[i] * ends[1]
+                out.low[start + i], out.high[start + i] = a, b
+                if self.limits[0] <= a and b <= self.limits[1]:
+                    out.answer[start + i] = ACCEPT
+                elif c > self.limits[1] or d < self.limits[0]:
+                    out.answer[start + i] = REJECT
+            if not np.isfinite(y):
+                continue
+            if self._fit:
+                score = float((y - value[i]) / spread[i])
+                for k, rate in enumerate(self.rates if self.ready else ()):
+                    missed = not ends[k][0] <= score <= ends[k][1]
+                    self._levels[k] = min(self._levels[k] + STEP * (rate - missed), 0.5)
+                self._scores = np.append(self._scores, score)[-SCORED:]
+                ends = self._ends()
+            self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]])[-KEPT:]
+            self._y = np.append(self._y, y)[-KEPT:]
+
+    def _ends(self) -> Floats:
+        """Ends of the intervals at both levels, in standard deviations foretold, [2, 2]."""
+        out = np.array([[-np.inf, np.inf]] * 2)
+        n = len(self._scores)
+        for k, level in enumerate(self._levels):
+            beyond = int(np.floor((n + 1) * max(level, 0.0) / 2))  # scores that may lie outside, on each side
+            if beyond >= 1:
+                ordered = np.sort(self._scores)
+                out[k] = ordered[beyond - 1], ordered[-beyond]
+        return out
+
+    def _averaged(self, values: Floats, busy: Bools) -> Floats:
+        """Means of every signal over every band up to each row, [t, s b]; the newest remembered row where t is 0."""
+        old = len(self._rows)
+        rows = np.vstack([self._rows.reshape(-1, values.shape[1]), values])
+        work = np.vstack([self._busy.reshape(-1, values.shape[1]), busy])
+        zero = np.zeros((1, values.shape[1]))
+        sums = np.vstack([zero, np.cumsum(np.where(work, rows, 0.0), axis=0)])
+        counts = np.vstack([zero, np.cumsum(work, axis=0)])
+        at = np.arange(old, len(rows)) if len(values) else np.array([len(rows) - 1])
+        found: list[Floats] = []
+        for near, far in pairwise(self.bands):
+            hi, lo = np.maximum(at + 1 - near, 0), np.maximum(at + 1 - far, 0)
+            n = counts[hi] - counts[lo]
+            found.append(np.where(n > 0, (sums[hi] - sums[lo]) / np.maximum(n, 1), np.nan))
+        for k in range(len(found) - 2, -1, -1):  # nothing in a band: what was before it
+            found[k] = np.where(np.isfinite(found[k]), found[k], found[k + 1])
+        self._rows, self._busy = rows[-self.bands[-1] :], work[-self.bands[-1] :]
+        return np.stack(found, axis=2).reshape(len(at), -1)
+
+    def _remembered(self, quality: Floats) -> Floats:
+        """Of the measurements before each row, [t, MEMORY]."""
+        out = np.full((len(quality), MEMORY), np.nan)
+        for i, y in enumerate(quality.tolist()):
+            if self._said:
+                out[i, :3] = [float(np.mean(self._said[-n:])) for n in (2, 5, 15)]
+                out[i, 3] = np.log1p(self._age)
+            self._age += 1
+            if np.isfinite(y):
+                self._said, self._age = [*self._said, y][-15:], 0
+        return out
+
+    def _learn(self) -> None:
+        """The kernel that foretells the newest quarter best, fitted to all."""
+        x, y = self._x, self._y
+        there = np.isfinite(x)
+        centre = np.where(there, x, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        scale = np.sqrt((np.where(there, x - centre, 0.0) ** 2).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
+        scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1.0), scale, np.inf)
+        z = _scaled(x, centre, scale)
+        early = np.arange(len(y)) < 0.75 * len(y)
+        mean, loss = float(y[early].mean()), {}
+        for tried in [one for one in _TRIED if one[0] in self.kernels]:
+            k = _kernel(z, z, tried)
+            weights = np.linalg.solve(k[np.ix_(early, early)] + tried[2] * np.eye(early.sum()), y[early] - mean)
+            loss[tried] = float(np.mean((y[~early] - mean - k[np.ix_(~early, early)] @ weights) ** 2))
+        self._kernel = min(loss, key=lambda one: loss[one])
+        mean = float(y.mean())
+        inverse = np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y)))
+        self._fit = {
+            "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
+            "weights": inverse @ (y - mean), "inverse": inverse, "noise": np.array(max(loss[self._kernel], 1e-18) ** 0.5),
+        }  # fmt: skip
+
+    def _predict(self, x: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation foretold, [t]."""
+        fit, ridge = self._fit, self._kernel[2]
+        z = _scaled(x, fit["centre"], fit["scale"])
+        k = _kernel(z, fit["x"], self._kernel)
+        own = np.array([_kernel(row[None], row[None], self._kernel)[0, 0] for row in z])
+        left = np.maximum(own - np.einsum("tn,nm,tm->t", k, fit["inverse"], k, optimize=True), 0.0)
+        return fit["mean"] + k @ fit["weights"], fit["noise"] * np.sqrt(1.0 + left / ridge)
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Its memory."""
+        return {k: v for k, v in vars(self).items() if k.startswith("_")}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it up again."""
+        vars(self).update(state)
+        self._kernel = tuple(state["_kernel"])
+        self._said, self._levels = list(state["_said"]), list(state["_levels"])
+        self._fit = {k: np.asarray(v) for k, v in state["_fit"].items()}
+
+
+def _scaled(x: Floats, centre: Floats, scale: Floats) -> Floats:
+    """Standardised; what is missing is as usual, what is absurd is cut."""
+    return np.clip(np.nan_to_num((x - centre) / scale, nan=0.0), -6.0, 6.0)
+
+
+def _kernel(a: Floats, b: Floats, kind: tuple[str, float, float]) -> Floats:
+    """[t, f] and [n, f] -> [t, n]."""
+    linear = a @ b.T / a.shape[1]
+    if kind[0] == "linear":
+        return linear
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T
+    return np.asarray(linear + np.exp(-np.maximum(squares, 0.0) / (2.0 * kind[1] ** 2 * a.shape[1])))

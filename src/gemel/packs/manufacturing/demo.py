@@ -1,0 +1,28 @@
+"""What `gemel demo line` shows: two machines fall ill within ten plant hours, a third while its people are busy."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gemel.packs.manufacturing.live import Line
+from gemel.packs.show import Demo
+
+FAULTS = (
+    {"kind": "coolant loss", "machine": "mill", "at": "90min"},
+    {"kind": "bearing damage", "machine": "grind", "at": "4h"},
+)
+DEMO = Demo(
+    name="line",
+    plant=partial(Line, history="10d", faults=FAULTS),
+    past="ten days of history",
+    topic="line",
+    headline="mill_temperature",
+    folder="gemel-line",
+    next=("gemel findings {file}", "gemel history {file} mill_temperature --last 1d", "gemel forecast {file}"),
+    board=(
+        *(f"{m}_{s}" for m in ("saw", "mill", "drill", "grind", "wash") for s in ("power", "vibration", "temperature")),
+        "orders",
+        "good",
+        "scrap",
+    ),
+)
