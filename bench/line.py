@@ -53,6 +53,7 @@ LOAD = {"signal": "family", "factors": [1.0, 0.85, 1.12]}  # the families' cutti
 RENEWED = {"6": "1min", "5": "100min"}  # a service, or a repair, which is longer than any other stop
 SIGNALS = Signals([Signal(n, asset=n.split("_")[0] if n.split("_")[0] in MACHINES else "") for n in COLUMNS])
 SHARES_OF_LIFE = 8
+KNOCKING = 3.6  # a kurtosis above which a bearing is damaged; 3 is sound
 ALARMS = 7.0  # a week, for all machines together
 CALM = tuple(f"{m}_{what}" for m in MACHINES for what in ("kurtosis", "temperature"))
 
@@ -130,12 +131,24 @@ def interval(share: float) -> Decide:
     return lambda month: {f"{m}_service": 1.0 for m, age in month.ages.items() if age >= share * USUAL[m]}
 
 
-def perfect(month: Month) -> Mapping[str, float]:
-    """Service what will fail in this shift."""
-    ahead = copy.deepcopy(month.plant)
-    told = len(ahead.happenings)
-    ahead.record(f"{SHIFT}h")
-    return {f"{e.machine}_service": 1.0 for e in ahead.happenings[told:] if e.what == "failure"}
+def perfect(share: float) -> Decide:
+    """Service what will fail in this shift, also once what stood in its way is serviced, and what has used up `share`
+    of the wear at which it will fail: worn tools make scrap."""
+
+    def decide(month: Month) -> Mapping[str, float]:
+        truth = month.plant.truth
+        commands = {f"{m}_service": 1.0 for m in MACHINES if truth.wear[m] >= share * truth.limit[m]}
+        while True:
+            ahead = copy.deepcopy(month.plant)
+            told = len(ahead.happenings)
+            ahead.command(commands)
+            ahead.record(f"{SHIFT + 1}h")  # a service waits for the end of a part
+            fails = {f"{e.machine}_service": 1.0 for e in ahead.happenings[told:] if e.what == "failure"}
+            if fails.keys() <= commands.keys():
+                return commands
+            commands |= fails
+
+    return decide
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ def learn(months: Sequence[Month], lost: tuple[float, float]) -> Learned:
     """From months in which machines ran to failure; `lost`: what output a failure and a service cost, EUR."""
     signals, lives = {}, {}
     for machine in MACHINES:
-        runs = [run for month in months for run in _runs(month, machine)]
+        runs = [run for month in months for run in _runs(month, machine) if run.knocks < KNOCKING]
         whole = [run for run in runs if run.whole]
         hours = [run.hours for run in whole] or [USUAL[machine]]
         lives[machine] = float(np.mean(hours))
@@ -161,12 +174,13 @@ def learn(months: Sequence[Month], lost: tuple[float, float]) -> Learned:
         limits = read(np.array([run.last for run in runs])).tolist() if table else [1.0]
         spread = max(float(np.std(hours)) / lives[machine], 0.2)
         signals[f"{machine}_vibration"] = {
-            "limit": [min(x, 1.3) for x in limits],  # a bearing that shook it more says nothing about tools
+            "limit": limits,
             "wear": table,
             "state": f"{machine}_state",
             "life": f"{lives[machine] / 0.9:.1f}h",
             "shape": 1.2 / spread,
         }
+        signals[f"{machine}_kurtosis"] = {"limit": KNOCKING, "state": f"{machine}_state"}
     failure = {m: FAILURE_COST[m] + lost[0] for m in MACHINES}
     service = {m: SERVICE_COST[m] + lost[1] for m in MACHINES}
     return Learned(signals, failure, service, lives)
@@ -177,6 +191,7 @@ class _Run:
     share: Floats  # of its life, [t]
     level: Floats  # of the vibration, for family 0, [t]
     last: float  # over its last three hours
+    knocks: float  # kurtosis then
     hours: float
     whole: bool  # whether it was seen from the beginning
 
@@ -188,14 +203,16 @@ def _runs(month: Month, machine: str) -> list[_Run]:
         if event.machine != machine:
             continue
         if event.what == "failure":
-            frame = month.history([f"{machine}_{n}" for n in ("vibration", "state")] + ["family"], began, event.time)
-            level, state, family = frame.values.T
+            frame = month.history([f"{machine}_{n}" for n in ("vibration", "state", "kurtosis")] + ["family"], began, event.time)
+            level, state, knocks, family = frame.values.T
             level = level / np.array(LOAD["factors"])[np.nan_to_num(family).astype(int)]
             known = (state == 1) & np.isfinite(level)
             share = np.linspace(0, 1, len(level))
             if known[-180:].any():
                 hours = (event.time - began) / HOUR
-                found.append(_Run(share[known], level[known], float(level[-180:][known[-180:]].mean()), hours, whole))
+                last = float(level[-180:][known[-180:]].mean())
+                knock = float(np.nanmean(knocks[-180:][known[-180:]]))
+                found.append(_Run(share[known], level[known], last, knock, hours, whole))
         elif event.what == "renewed":
             began, whole = event.time // MINUTE * MINUTE + MINUTE, True
     return found
@@ -235,7 +252,7 @@ class Ours:
                         "duration": "45min",
                         "cost": self._learned.service[m],
                         "failure": self._learned.failure[m],
-                        "renewed": f"{0.85 * self._learned.lives[m]:.0f}h",
+                        "renewed": f"{0.65 * self._learned.lives[m]:.0f}h",
                         "life": f"life of {m}",
                         "signal": f"{m}_service",
                     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json as json_
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -193,7 +194,7 @@ def history(
     elif json:
         _print_json(frame)
     else:
-        print_history(frame)
+        print_history(frame, twin.signals)
         _next(f"gemel forecast {file}")
 
 
@@ -205,6 +206,7 @@ def doctor(file: File, json: Json = False) -> None:
     with _load(file) as twin:
         found = twin.status()
         findings = twin.findings()
+        found["blobs"] = asdict(twin.blobs.kept())
     found["findings"] = [{"name": f.name, "subject": f.subject, "since": f.start, "text": f.text} for f in findings]
     if json:
         _print_json(found)

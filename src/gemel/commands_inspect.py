@@ -15,7 +15,7 @@ from gemel.core.errors import ConfigError
 def inspect(
     folder: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.", show_default=False)],
     into: Annotated[Path | None, typer.Option(help="Where to write the network; default: the run's folder.")] = None,
-    steps: Annotated[int, typer.Option(help="Of training, 48 parts each.")] = 2400,
+    steps: Annotated[int, typer.Option(help="Of training, 48 parts each.")] = 1600,
     seed: Annotated[int, typer.Option(help="Of the parts that are drawn.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:

@@ -56,7 +56,8 @@ def train(
     columns = {"label": label, "unit": unit, "time": time, "condition": condition, "channels": _names(channels),
                "without": _names(without), "step": step}  # fmt: skip
     given = {"task": task, "network": network, "window": window, "optimiser": optimiser, "rate": rate, "steps": steps,
-             "seeds": seeds, "ensemble": ensemble, "split": split, "own": own, "cap": cap, "alarms": alarms}  # fmt: skip
+             "seeds": seeds, "ensemble": ensemble, "split": split, "own": own, "cap": cap,
+             "alarms": alarms}  # fmt: skip
     recipe = read_task(
         config or "", columns={k: v for k, v in columns.items() if v}, **{k: v for k, v in given.items() if v}
     )
@@ -112,8 +113,8 @@ def _print(card: Mapping[str, Any]) -> None:
           f"{len(card['answer']['channels'])} channels")  # fmt: skip
     for note in [*data["notes"], *card.get("test data", {}).get("notes", ())]:
         print(f"  note: {note}")
-    print(f"{recipe['network']}: {card['trained']:,} weights trained, {recipe['steps']} steps of {recipe['optimiser']}, "
-          f"{card['seconds']['network']:.0f} s; ONNX differs by {card['difference']:.0e}")  # fmt: skip
+    print(f"{recipe['network']}: {card['trained']:,} weights trained, {recipe['steps']} steps of "
+          f"{recipe['optimiser']}, {card['seconds']['network']:.0f} s; ONNX differs by {card['difference']:.0e}")  # fmt: skip
     shown = [k for k in SHOWN[recipe["task"]] if k in card["seeds"]["network"]]
     lines = [[method, *(_told(k, found[k]["mean"]) for k in shown)] for method, found in card["seeds"].items()]
     if recipe["seeds"] > 1:
@@ -122,7 +123,7 @@ def _print(card: Mapping[str, Any]) -> None:
     if card["known units"]:
         lines.append(["network, units it learned from", *(_told(k, card["known units"][k]) for k in shown)])
     where = card["scored"]
-    _table(f"\n{where['units']}; rows: {where['rows']}", ("", *shown), lines)
+    _table(f"{where['units']}; rows: {where['rows']}", ("", *shown), lines)
     found = card["scores"]["network"]
     if recipe["task"] == "classify":
         _print_classes(found, card["answer"]["classes"])
@@ -133,13 +134,11 @@ def _print_classes(found: Mapping[str, Any], names: Sequence[str]) -> None:
         [name, *(f"{x[k]:.3f}" for k in ("precision", "recall", "F1")), str(x["rows"])]
         for name, x in found["classes"].items()
     ]
-    _table("\nclasses", ("class", "precision", "recall", "F1", "rows"), rows)
+    _table("classes", ("class", "precision", "recall", "F1", "rows"), rows)
     rows = [[name, *(str(n) for n in line)] for name, line in zip(names, found["confusion"], strict=True)]
-    _table("\nconfusion: true class down, answer across", ("", *names), rows)
-    rows = [
-        [f"{r['from']:.1f}", f"{r['sure']:.3f}", f"{r['right']:.3f}", str(r["rows"])] for r in found["reliability"]
-    ]
-    _table("\nreliability: how sure, and how often right", ("from", "sure", "right", "rows"), rows)
+    _table("confusion: true class down, answer across", ("", *names), rows)
+    rows = [[f"{r['from']:.1f}", f"{r['sure']:.3f}", f"{r['right']:.3f}", str(r["rows"])] for r in found["reliability"]]
+    _table("reliability: how sure, and how often right", ("from", "sure", "right", "rows"), rows)
 
 
 def _told(key: str, value: float) -> str:
@@ -150,7 +149,8 @@ def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    print(f"\n{title}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for i, head in enumerate(heads):
         table.add_column(head, justify="right" if i else "left", no_wrap=True)
     for line in lines:
@@ -161,7 +161,7 @@ def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> 
 
 def _next(card: Mapping[str, Any], folder: Path) -> str:
     """The line of a twin file that puts it to use, or what to try."""
-    kind = {"classify": "classifier", "detect": "rebuild" if card["answer"]["rebuilds"] else "classifier"}
+    kind = {"classify": "classifier", "detect": "autoencoder" if card["answer"]["rebuilds"] else "classifier"}
     task = card["recipe"]["task"]
     if task == "rul":
         return f'put {{ kind = "life", model = "{folder}" }} among the detectors of a twin file'

@@ -32,11 +32,12 @@ from gemel.connectors.broker import Broker
 from gemel.core.clock import pause, ticks
 from gemel.core.codec import jsonable
 from gemel.core.errors import GemelError, InputError, nearest
+from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration
-from gemel.core.values import Ack, Batch, Command, Signals
+from gemel.core.values import Ack, Batch, Command
 from gemel.demo.tell import Lines, summary
 from gemel.loop.run import Loop
-from gemel.packs.doors import Ticking
+from gemel.packs.doors import Doors, Ticking
 from gemel.packs.show import Demo, demo
 from gemel.packs.station import Station
 from gemel.serve.board import Board
@@ -50,15 +51,15 @@ PORT = "mqtt://127.0.0.1:1883"  # in the shipped twin file; the demo's broker ta
 class Past:
     """The plant's rows before the start, as a source. Its actuators answer only once the plant is live."""
 
-    def __init__(self, plant: Ticking, signals: Signals) -> None:
-        self._plant, self._signals = plant, signals
+    def __init__(self, plant: Ticking) -> None:
+        self._plant = plant
+
+    def bind(self, setting: Setting) -> None:
+        """Finds the signals."""
+        self._doors = Doors(setting)
 
     async def stream(self) -> AsyncIterator[Batch]:
-        fields = {part: place for held in self._signals.at("plant").values() for place, part in held}
-        names = [(place, name) for name, place in fields.items() if name]
-        points = [(i, t, float(row[n])) for t, row in self._plant.past for i, n in names if n in row]
-        place, time, value = zip(*points, strict=True)
-        yield Batch.of(place, time, value)
+        yield self._doors.batch(self._plant.past)
 
     def confirm(self, batch: Batch) -> None:
         """Nothing to forget."""
@@ -191,7 +192,9 @@ async def _learn(plant: Ticking, file: Path, quiet: bool, what: str) -> None:
     for stage in (twin.forecaster, twin.policy):
         if stage:
             stage.every = 6 * 3600 * SECOND
-    twin.connectors = {"plant": Past(plant, twin.signals)}
+    if not twin.estimator:  # then no detector waits for what it is off by: they read the history themselves
+        twin.detectors, twin.policy, twin.every = (), None, "1h"
+    twin.connectors = {"plant": Past(plant)}
     total = round((plant.start - plant.past[0][0]) / duration(twin.every))
     with progress(what, quiet) as step:
         await twin.live(watch=lambda loop: step(loop.state.turns, total, "estimating and forecasting"))

@@ -42,7 +42,7 @@ def pieces(
     every: str | None = None,
 ) -> Iterator[Frame]:
     """A history in pieces that each keep the store busy for a moment only."""
-    names = list(signals or desk.twin.signals.names)
+    names = numbers(desk, signals) if every else list(signals or desk.twin.signals.names)
     for name in names:
         desk.twin.signals.place(name)
     span = duration(last) if last else None
@@ -65,6 +65,18 @@ def pieces(
         width = width * 2 if took < MOMENT / 4 else max(int(width * MOMENT / took), 1) if took > MOMENT else width
         if at > stop:
             return
+
+
+def numbers(desk: Reading, signals: Sequence[str] | None) -> list[str]:
+    """The signals that were asked for, or all that can be averaged; raises `InputError` for a blob among them."""
+    known = desk.twin.signals
+    blobs = {s.name for s in known if s.type == "blob"}
+    for name in signals or ():
+        if name in blobs:
+            raise InputError(
+                f"'{name}' holds pictures or sounds: they have no mean", "ask for its points, without every"
+            )
+    return list(signals or [name for name in known.names if name not in blobs])
 
 
 def some(ahead: Iterator[Frame]) -> tuple[list[Frame], bool]:

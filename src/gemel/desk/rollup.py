@@ -11,7 +11,7 @@ from gemel.core.errors import InputError
 from gemel.core.rollup import Rolls, Rollup, rolled, together
 from gemel.core.units import instant
 from gemel.core.values import BAD, Frame
-from gemel.desk.history import Reading, pieces
+from gemel.desk.history import Reading, numbers, pieces
 
 MOST = 10_000
 """Cells that are given out for a signal."""
@@ -28,7 +28,7 @@ def rollup(
 ) -> dict[str, Any]:
     """`start`, `end`, `every` (width of a cell, ns) and `series`: a column set a signal, `raw` where they are the
     points themselves. Cells lie on multiples of `every`, so that a chart that moves on does not flicker."""
-    names = list(signals or desk.twin.signals.names[:SIGNALS])
+    names = numbers(desk, signals) if signals else numbers(desk, None)[:SIGNALS]
     for name in names:
         desk.twin.signals.place(name)
     if not 1 <= points <= MOST:

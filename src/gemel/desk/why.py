@@ -77,10 +77,10 @@ def verdict(desk: Any, finding: str, was: str, by: str = "") -> list[Finding]:
             raise InputError(
                 f"'{was}' is not a verdict", f'say which component and what: "mill: worn tool", or "{FALSE}"'
             )
-        if component not in assets:
-            raise InputError(
-                f"there is no asset '{component}'{nearest(component, assets)}", f"there is: {', '.join(assets)}"
-            )
+        first = component.split(" ")[0]
+        if not any(component == a or component.startswith(f"{a} ") for a in assets):
+            raise InputError(f"there is no asset '{first}'{nearest(first, assets)}", f"there is: {', '.join(assets)}")
+    desk._thinking()  # what the detectors have learned is there only once they are brought up
     said = Action(desk.now(), "verdict", found.id, by or user(), was.strip())
     desk.twin.store.record(said)
     for part in desk.twin.detectors:
@@ -175,8 +175,8 @@ def _own(desk: Any, finding: Finding) -> Explanation:
     else:
         text |= {"en": listed(lead), "zh": listed(lead, "zh"), "share": f"{100 * sum(held[n] for n in lead):.0f}"}
         said = Sentence(
-            "{name} ({subject}): by the detector's own evidence, {en} make up {share} % of it.",
-            "{name}（{subject}）：按检测器自身的证据，{zh} 占 {share}%。", text,
+            "{name} ({subject}): {share} % of the detector's own evidence is about {en}.",
+            "{name}（{subject}）：检测器自身的证据有 {share}% 与 {zh} 有关。", text,
         )  # fmt: skip
     return Explanation(OWN, finding.id, "shares", finding.evidence.get("score", np.nan), np.nan, (said,), held)
 

@@ -1,7 +1,9 @@
 """The wing of detectors: kind -> class, imported when named."""
 
 PARTS: dict[str, str] = {
+    "autoencoder": "gemel.detectors.autoencoder:Autoencoder",
     "champion": "gemel.detectors.champion:Champion",
+    "classifier": "gemel.detectors.classifier:Classifier",
     "committee": "gemel.detectors.committee:Committee",
     "crossing": "gemel.detectors.crossing:Crossing",
     "control": "gemel.detectors.control:Control",
@@ -10,6 +12,7 @@ PARTS: dict[str, str] = {
     "health": "gemel.detectors.health:Health",
     "inspection": "gemel.detectors.inspection:Inspection",
     "matrix": "gemel.detectors.matrix:Matrix",
+    "metrology": "gemel.detectors.metrology:Metrology",
     "residual": "gemel.detectors.residual:Residual",
     "spectrum": "gemel.detectors.spectrum:Spectrum",
     "subspace": "gemel.detectors.subspace:Subspace",

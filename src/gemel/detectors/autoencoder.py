@@ -19,8 +19,8 @@ from gemel.loop.decide import Situation
 
 
 class Rebuilt:
-    """Scores rows by how far the window that ends there is from what the network makes of it, k = 1; signals share in it
-    by their own distance. `order`: the column of each channel of the network.
+    """Scores rows by how far the window that ends there is from what the network makes of it, k = 1; signals share in
+    it by their own distance. `order`: the column of each channel of the network.
 
     The centre is that of the normal time it is fitted on, as a unit's own is in training; the spread is the card's.
     """
@@ -80,8 +80,8 @@ class Autoencoder:
     network of one pump can watch another of the same kind.
 
     - `model`: the folder that the lab wrote.
-    - `names`: how the signals of an asset are named, `"{channel}"` or for a fleet `"{asset}_{channel}"`. `assets`: those
-      to watch, by default all that have the channels.
+    - `names`: how the signals of an asset are named, `"{channel}"` or for a fleet `"{asset}_{channel}"`. `assets`:
+      those to watch, by default all that have the channels.
     - `alarms_per_week`: false ones, in all. `learn`: the normal time it begins with, read from the history if there is
       one, else waited for. `step`: spacing of the rows, by default that of the training data.
     - `raise_after`, `clear_after`: rows in a row that are strange before a finding opens, and usual before it closes.

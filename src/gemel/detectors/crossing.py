@@ -35,16 +35,23 @@ FEWEST = 4
 """Rows of a step that must be usable for the step to count."""
 EDGE = 4
 """Steps that are averaged to say at which level a life begins, and where it is now."""
+MANY = 5
+"""Limits from which on their distribution is fitted."""
 LAG = 8
 """Steps over which growth is compared."""
 NORMAL = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
-GRID = np.linspace(0.025, 0.975, 39)
+LIVES = (0.005, 0.01, 0.02, *LEVELS, 0.98, 0.99)
+"""The levels of a life that are told: what a failure costs is decided in the lower tail."""
+MEDIAN = LIVES.index(0.5)
+WIDE = (0.005, *LEVELS, 0.995)
+"""The levels of the paths that are followed; the outermost as far out as a normal distribution has them."""
+GRID = np.linspace(0.0025, 0.9975, 200)
 KEYS = ("limit", "below", "state", "life", "shape", "wear")
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One signal: `limits` it fails at, sorted; `sign` -1 where it falls to them; the Weibull `life` in hours."""
+    """One signal: `limits` it fails at, quantiles at GRID or one number; `sign` -1 where it falls to them; the Weibull `life` in hours."""
 
     name: str
     limits: tuple[float, ...]
@@ -140,12 +147,14 @@ class Crossing:
         self._subjects = {w.name: setting.signals.named(w.name).asset or w.name for w in self._watched}
 
     def inspect(self, situation: Situation) -> list[Finding]:
-        news = []
+        lives: dict[str, dict[str, Floats]] = {}
         for watched in self._watched:
-            told = self._told(watched, situation, self._life(watched, situation))
-            if told is not None:
-                news.append(told)
-        return news
+            subject = self._subjects.get(watched.name, watched.name)
+            held = lives.setdefault(subject, {})
+            if (hours := self._life(watched, situation)) is not None:
+                held[watched.name] = hours
+        told = [self._told(subject, situation, held) for subject, held in lives.items()]
+        return [finding for finding in told if finding is not None]
 
     def snapshot(self) -> Mapping[str, Any]:
         """The findings that stand."""
@@ -156,7 +165,7 @@ class Crossing:
         self._open = {f.subject: f for f in state["open"]}
 
     def _life(self, watched: Watched, situation: Situation) -> Floats | None:
-        """Hours left at `LEVELS`."""
+        """Hours left at `LIVES`."""
         if self._forecaster is None:
             ahead = next((f for f in situation.forecasts if watched.name in f.signals and len(f) > 1), None)
             if ahead is None:
@@ -220,21 +229,22 @@ class Crossing:
             newest = max(newest, int(long[-1]) if len(long) else 0)
         return newest
 
-    def _told(self, watched: Watched, situation: Situation, hours: Floats | None) -> Finding | None:
-        subject, now = self._subjects.get(watched.name, watched.name), situation.now
-        held = self._open.get(subject)
-        if hours is None or hours[5] * HOUR > self._within:
+    def _told(self, subject: str, situation: Situation, lives: Mapping[str, Floats]) -> Finding | None:
+        held, now = self._open.get(subject), situation.now
+        hours = first(list(lives.values())) if lives else None
+        if hours is None or hours[MEDIAN] * HOUR > self._within:
             if held is None:
                 return None
             del self._open[subject]
             return replace(held, time=now, open=False, text=f"{subject} will last")
-        evidence = {f"life {level:g}": float(h) for level, h in zip(LEVELS, hours, strict=True)}
-        evidence[watched.name] = 1.0
+        evidence = {f"life {level:g}": float(h) for level, h in zip(LIVES, hours, strict=True)}
+        soon = {name: 1.0 / max(float(found[MEDIAN]), 1e-3) for name, found in lives.items()}
+        evidence |= {name: share / sum(soon.values()) for name, share in soon.items()}
         name = f"life of {subject}"
-        text = f"{subject} lasts {hours[5]:.0f} h more, {hours[1]:.0f} to {hours[-2]:.0f} h in four of five cases"
+        text = f"{subject} lasts {hours[MEDIAN]:.0f} h more, {hours[4]:.0f} to {hours[-4]:.0f} h in four of five cases"
         made = Finding(
             held.id if held else f"{name}-{instant_id(now)}".replace(" ", "-"), name, subject,
-            held.start if held else now, now, float(0.5 ** (hours[5] / 24)), 0.8, text,
+            held.start if held else now, now, float(0.5 ** (hours[MEDIAN] / 24)), 0.8, text,
             evidence=evidence, by="crossing",
         )  # fmt: skip
         self._open[subject] = made
@@ -272,18 +282,21 @@ def steadied(paths: Floats) -> Floats:
 
 
 def crossing(watched: Watched, hours: Floats, paths: Floats, now: float) -> Floats:
-    """Hours left at `LEVELS`, from quantile paths [h, q] at `hours` [h] and the level it has now."""
+    """Hours left at `LIVES`, from quantile paths [h, q] of `LEVELS` at `hours` [h] and the level it has now."""
     sign, limits = watched.sign, np.array(watched.limits)
     rising = paths if sign > 0 else -paths[:, ::-1]  # now all of it rises towards a limit
+    middle = rising[:, 5:6]
+    tail = NormalDist().inv_cdf(WIDE[0]) / NORMAL[0]
+    rising = np.hstack([middle + tail * (rising[:, :1] - middle), rising, middle + tail * (rising[:, -1:] - middle)])
     grown = np.maximum.accumulate(rising, axis=0)
     alive = limits[limits > now * sign] if sign > 0 else -limits[limits < now]
     if not len(alive):  # it has passed all that the others failed at
-        return np.asarray(hours[0] * np.array(LEVELS))
+        return np.asarray(hours[0] * np.array(LIVES))
     half = len(hours) // 2
     pace = (grown[-1] - grown[half]) / (hours[-1] - hours[half])
     far = FAR * hours[-1]
-    times = np.empty((len(alive), len(LEVELS)))
-    for q in range(len(LEVELS)):
+    times = np.empty((len(alive), len(WIDE)))
+    for q in range(len(WIDE)):
         path = np.concatenate([[now * sign], grown[:, q]])
         when = np.concatenate([[0.0], hours])
         path = np.maximum.accumulate(path) + 1e-12 * when
@@ -291,15 +304,36 @@ def crossing(watched: Watched, hours: Floats, paths: Floats, now: float) -> Floa
         inside = np.interp(alive, path, when)
         times[:, q] = np.where(alive <= path[-1], inside, np.minimum(past, far))
     times = np.maximum(times[:, ::-1], 1e-3)  # the highest path is the first to be there
-    pooled = np.array([np.exp(np.interp(GRID, LEVELS, np.log(row))) for row in times])
-    return np.asarray(np.quantile(pooled, LEVELS))
+    pooled = np.array([np.interp(GRID, WIDE, row) for row in times])
+    return np.asarray(np.quantile(pooled, LIVES))
+
+
+def first(lives: Sequence[Floats]) -> Floats:
+    """Hours left at `LIVES` until the first of several independent failures."""
+    if len(lives) == 1:
+        return lives[0]
+    levels = np.array(LIVES)
+    when = np.unique(np.concatenate([[0.0], *lives]))
+    lasts = np.prod([1.0 - np.interp(when, np.concatenate([[0.0], one]), [0.0, *levels]) for one in lives], axis=0)
+    failed = 1.0 - lasts + 1e-12 * np.arange(len(when))
+    return np.asarray(np.maximum(np.interp(levels, failed, when), 1e-3))
 
 
 def lasting(watched: Watched, age: float) -> Floats:
-    """Hours left at `LEVELS` by the age alone: Weibull, given that it has lasted until now."""
+    """Hours left at `LIVES` by the age alone: Weibull, given that it has lasted until now."""
     gone = (age / watched.life) ** watched.shape
-    left = watched.life * (gone - np.log1p(-np.array(LEVELS))) ** (1 / watched.shape) - age
+    left = watched.life * (gone - np.log1p(-np.array(LIVES))) ** (1 / watched.shape) - age
     return np.asarray(np.maximum(left, 1e-3))
+
+
+def spread(limits: Sequence[float], sign: float = 1.0) -> tuple[float, ...]:
+    """The distribution of the limit as quantiles at GRID, from limits that were seen: the law of the least (Gumbel), by
+    its moments; a few are taken as they are."""
+    if len(limits) < MANY:
+        return tuple(sorted(limits))
+    scale = float(np.std(limits, ddof=1)) * math.sqrt(6) / math.pi
+    found = sign * np.mean(limits) + scale * (np.euler_gamma + np.log(-np.log1p(-GRID)))
+    return tuple(np.sort(sign * found).tolist())
 
 
 def _watched(name: str, given: Any, problems: list[str]) -> Watched:
@@ -323,4 +357,4 @@ def _watched(name: str, given: Any, problems: list[str]) -> Watched:
     if table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any()):
         problems.append(f"{where}: wear has rows [level, wear], two or more, both rising")
         table = ()
-    return Watched(name, tuple(sorted(float(x) for x in limits)), sign, str(row.get("state", "")), life, shape, table)
+    return Watched(name, spread([float(x) for x in limits], sign), sign, str(row.get("state", "")), life, shape, table)

@@ -22,10 +22,13 @@ MOST = 50_000
 
 
 class Reading:
-    """Rows of the chosen signals. `residuals`: not of these, but of what the belief's last update was off by."""
+    """Rows of the chosen signals. `residuals`: not of these, but of what the belief's last update was off by; `all`: of
+    every kind and role, not only of what is measured as a number."""
 
-    def __init__(self, by: str, signals: Sequence[str], learn: str, step: str, residuals: bool = False) -> None:
-        self._by, self._chosen, self._residuals = by, tuple(signals), residuals
+    def __init__(
+        self, by: str, signals: Sequence[str], learn: str, step: str, residuals: bool = False, all: bool = False
+    ) -> None:
+        self._by, self._chosen, self._residuals, self._all = by, tuple(signals), residuals, all
         self._learn, self.step = duration(learn), duration(step) if step and not residuals else 0
         self._setting: Setting | None = None
         self._last = 0
@@ -37,7 +40,8 @@ class Reading:
         unknown = [f"{self._by}: unknown signal '{n}'{nearest(n, known)}" for n in self._chosen if n not in known]
         if unknown:
             raise ConfigError(unknown, f"known: {', '.join(known)}")
-        usual = [s for s in setting.signals if s.type == "number" and s.role in ("measured", "derived")]
+        numbers = [s for s in setting.signals if s.type == "number"]
+        usual = [s for s in numbers if s.role in ("measured", "derived") or s.name in self._chosen]
         outputs = getattr(setting.simulator, "outputs", ()) if self._residuals else known
         chosen = [s for s in usual if (not self._chosen or s.name in self._chosen) and s.name in outputs]
         if not chosen:

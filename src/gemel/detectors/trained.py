@@ -1,7 +1,7 @@
 """A network that was trained with labels, as a file: windows of telemetry in, what they mean out.
 
-`gemel lab train` writes `trained.onnx` and its card. The graph takes scaled windows [b, t, c]; how they are scaled and what
-its answer means stands on the card under `answer`, so that the lab scores exactly what runs on site.
+`gemel lab train` writes `trained.onnx` and its card. The graph takes scaled windows [b, t, c]; how they are scaled and
+what its answer means stands on the card under `answer`, so that the lab scores exactly what runs on site.
 
 Letters: b windows, t rows of a window, c channels, o outputs, k classes, q levels.
 """
@@ -62,7 +62,7 @@ class Meaning:
         z = (values - (middle[place] if centre is None else centre)) / wide[place]
         return np.clip(np.nan_to_num(z, nan=0.0, posinf=FAR, neginf=-FAR), -FAR, FAR).astype(np.float32)
 
-    def read(self, out: Float32s, windows: Float32s) -> Floats:
+    def read(self, out: Float32s | Floats, windows: Float32s) -> Floats:
         """The network's answer in words: rul quantiles [b, q], classify probabilities [b, k], detect scores [b]."""
         x = np.asarray(out, np.float64)
         if self.task == "rul":
@@ -75,7 +75,7 @@ class Meaning:
             return np.asarray(x / x.sum(axis=1, keepdims=True))
         return self.contributions(out, windows).mean(axis=1) if self.rebuilds else x[:, 1] - x[:, 0]
 
-    def contributions(self, out: Float32s, windows: Float32s) -> Floats:
+    def contributions(self, out: Float32s | Floats, windows: Float32s) -> Floats:
         """How far each channel is from what the network makes of it, [b, c]: over the whole window, squared."""
         return np.asarray(((np.asarray(out, np.float64) - windows) ** 2).mean(axis=1))
 

@@ -160,16 +160,18 @@ class Group:
 
 
 class Watch:
-    """All groups of one detector."""
+    """All groups of one detector; `together`: all its signals are one group, whatever assets they belong to."""
 
-    def __init__(self, watching: Watching) -> None:
-        self._watching = watching
+    def __init__(self, watching: Watching, together: bool = False) -> None:
+        self._watching, self._together = watching, together
         self._reading = Reading(watching.by, watching.signals, watching.learn, watching.step, watching.residuals)
         self._groups: list[Group] = []
 
     def bind(self, setting: Setting) -> None:
         """Choose the signals; raises `ConfigError` for a name that is none."""
         assets = self._reading.bind(setting)
+        if self._together:
+            assets = {next(iter(assets)): list(self._reading.names)}
         rate = self._watching.alarms_per_week / len(assets)
         self._groups = [Group(self._watching, a, names, rate, self._reading.step) for a, names in assets.items()]
 

@@ -11,6 +11,7 @@ from gemel.core.explain import Explanation, Question, Sentence, listed
 from gemel.core.registry import declared
 from gemel.core.units import stamp
 from gemel.core.values import Floats, Times
+from gemel.explainers.answer import nothing, thinned
 from gemel.explainers.game import Game, Shares
 
 EXACT = 12
@@ -45,9 +46,7 @@ class Attribution:
         normal = thinned(question.background, self.windows)
         rows = len(question.values)
         if not len(normal) or not rows:
-            return nothing(
-                "attribution", "shares", question, "there is no normal time to hold it against", "没有可对照的正常时段"
-            )
+            return nothing("attribution", "shares", question)
         count = min(self.segments, max(MOST // question.values.shape[1], 1), rows)
         segment = np.arange(rows) * count // rows
         game = Game(question.score, question.values, normal, segment)
@@ -117,19 +116,3 @@ def edges(time: Times, segment: np.ndarray[tuple[int, ...], np.dtype[np.int64]])
     begins = time[np.flatnonzero(np.diff(segment, prepend=-1))]
     step = time[-1] - time[-2] if len(time) > 1 else 0
     return np.append(begins, time[-1] + step)
-
-
-def thinned(windows: Floats, most: int) -> Floats:
-    """At most so many windows, evenly spaced."""
-    if len(windows) <= most:
-        return windows
-    return windows[np.linspace(0, len(windows) - 1, most).round().astype(int)]
-
-
-def nothing(by: str, kind: str, question: Question, why: str, chinese: str) -> Explanation:
-    """An explanation that says why there is none."""
-    nan = float("nan")
-    said = (
-        Sentence("It cannot be explained so: {why}.", "无法这样解释：{chinese}。", {"why": why, "chinese": chinese}),
-    )
-    return Explanation(by, question.finding.id, kind, nan, nan, said)

@@ -29,7 +29,7 @@ from gemel.core.values import Bools, Floats
 
 CELLS = 2_000_000
 """Numbers in the windows of one call."""
-FALLS = (0.02, 0.06, 0.2, 0.6)
+FALLS = (0.0001, 0.003, 0.02, 0.08, 0.25, 0.6)
 """What an interaction of two players more weighs, of which the likeliest is taken."""
 DEGREES = 15
 """Interactions of more players are taken for none."""
@@ -74,7 +74,8 @@ class Game:
 
     def _scored(self, windows: Floats) -> Floats:
         self.evaluations += len(windows)
-        return np.asarray(self._score(windows), float)
+        found = np.asarray(self._score(windows), float)
+        return np.where(np.isfinite(found), found, 0.0)  # of what cannot be judged nothing is known to be strange
 
     def exact(self) -> Shares:
         """By all coalitions before all normal windows."""
@@ -101,15 +102,17 @@ class Game:
         half = np.full((len(kept), b), np.nan)  # half the difference of a pair's scores, before each window
         half[0] = 0.5 * (self.top - self.bottom)
         few = max(b // 8, min(b, 2))
-        plan = [(min(p + 1, len(kept)), b)]  # pairs, and windows of each
+        plan = [(p + 1, b), (2 * p + 4, few)]  # pairs, and windows of each
         plan += [(FIRST, few), (5 * FIRST // 2, few), (MIDDLE, few), (MIDDLE, min(3 * few, b)), (MIDDLE, b), (LAST, b)]
         shares = None
-        for k, m in plan:
+        for stage, (k, m) in enumerate(plan):
             row, window = np.nonzero(np.isnan(half[:k]) & (turn[:k] < m))
             if not len(row):
                 continue
             found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
             half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
+            if not stage and len(kept) > k:
+                continue  # nothing is known yet of how players act together
             known = np.flatnonzero(np.isfinite(half).any(axis=1))
             shares = self._shares(*learned(np.where(kept[known], 1.0, -1.0), half[known], p + 1))
             if enough(shares):

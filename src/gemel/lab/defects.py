@@ -1,13 +1,16 @@
 """Pictures of machined parts, with and without a defect, drawn by a procedure of our own.
 
 A part is a ground or turned metal plate with a bore and two holes, seen from above: it lies a little turned, shifted
-and larger or smaller; the light comes from somewhere, stronger on one side; the exposure, the sharpness and the noise of
-the camera change from picture to picture; specks of dust are allowed. A defect is a change `d` of the reflectance on a
-mask. How well it is seen is its *contrast*: the root mean square of `d` over the mask, in standard deviations of what
-is there anyway (finish and camera noise together). A stain or a patch of another finish shows at a lower contrast than
-a fine scratch does, because it is larger; `CONTRASTS` holds the range of each kind, from faint but visible to plain.
+and larger or smaller; the light comes from somewhere, stronger on one side; exposure, sharpness and noise of the camera
+change from picture to picture; specks of dust are allowed. A defect is a change `d` of the reflectance on a mask.
 
-Letters: [64, 64] are rows and columns; x, y are part coordinates (-1 .. 1), r, a their polar form.
+How well it is seen is its *contrast*: the root mean square of `d` over the mask, in standard deviations of what is
+there anyway (finish and camera noise together). `CONTRASTS` holds the range of each kind. It begins where a person who
+knows where to look still sees it: a stain or a patch of another finish at a lower contrast than a fine scratch or a
+small dent, because it is larger. A scratch within 20 degrees of the marks of the tool looks like one more mark: it is
+drawn at twice its contrast.
+
+Letters: [64, 64] are rows and columns; x, y are part coordinates (-1 .. 1).
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from gemel.core.values import Bools, Codes, Floats
 
 SIDE = 64
 DEFECTS = ("scratch", "dent", "stain", "texture")
-CONTRASTS = {"scratch": (2.0, 8.0), "dent": (2.0, 8.0), "stain": (1.5, 6.0), "texture": (1.5, 6.0)}
+CONTRASTS = {"scratch": (2.4, 8.0), "dent": (2.4, 8.0), "stain": (1.8, 6.0), "texture": (1.8, 6.0)}
 """Kind -> the faintest and the plainest contrast that is drawn, evenly in its logarithm."""
 
 _AXIS = (np.arange(SIDE) - (SIDE - 1) / 2) / (SIDE / 2)
 _COLUMN, _ROW = np.meshgrid(_AXIS, _AXIS)
 _PIXEL = 2.0 / SIDE
 _PLATE = 0.86  # half the side of the plate, part coordinates
+_ALONG = math.sin(math.radians(20.0))
 _HOLES = ((0.0, 0.0, 0.26), (-0.58, -0.58, 0.11), (0.58, 0.58, 0.11))  # x, y, radius
 
 
@@ -59,7 +63,8 @@ def part(rng: np.random.Generator, defect: str = "", contrast: float = 0.0) -> t
     metal = base + rough * finish
     if defect:
         ratio = contrast or float(np.exp(rng.uniform(*np.log(CONTRASTS[defect]))))
-        change, mask = _defect(rng, defect, x, y, depth, light)
+        change, mask, along = _defect(rng, defect, x, y, depth, light, turned)
+        ratio *= 2.0 if along else 1.0
         metal = metal + change * (ratio * math.hypot(rough, grain) / math.sqrt(float(np.mean(change[mask] ** 2))))
     bevel = np.exp(-(((depth - 0.03) / 0.025) ** 2)) * (0.1 + 0.12 * np.cos(np.arctan2(y, x) - light))
     picture = surface * (metal + bevel) + (1.0 - surface) * rng.uniform(0.08, 0.16)
@@ -96,9 +101,10 @@ def _turned(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 
 
 def _defect(
-    rng: np.random.Generator, kind: str, x: Floats, y: Floats, depth: Floats, light: float
-) -> tuple[Floats, Bools]:
-    """The change of the reflectance, in any scale, and its mask; drawn again until enough of it is on the surface."""
+    rng: np.random.Generator, kind: str, x: Floats, y: Floats, depth: Floats, light: float, turned: bool
+) -> tuple[Floats, Bools, bool]:
+    """The change of the reflectance, in any scale, its mask, and whether it is a scratch along the marks; drawn again
+    until enough of it is on the surface."""
     while True:
         u, v = rng.uniform(-0.75, 0.75, 2)
         angle = rng.uniform(0.0, math.pi)
@@ -106,8 +112,9 @@ def _defect(
         p, q = cos * (x - u) + sin * (y - v), cos * (y - v) - sin * (x - u)
         change, mask = _KINDS[kind](rng, p, q, light)
         on = mask & (depth > _PIXEL)
-        if on.sum() >= max(0.7 * mask.sum(), 8):
-            return change, on
+        if on.sum() >= max(0.7 * mask.sum(), 10):
+            across = abs(cos * u + sin * v) / max(math.hypot(u, v), 1e-9) if turned else abs(sin)
+            return change, on, kind == "scratch" and across < _ALONG
 
 
 def _scratch(rng: np.random.Generator, p: Floats, q: Floats, light: float) -> tuple[Floats, Bools]:

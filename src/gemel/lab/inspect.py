@@ -26,7 +26,7 @@ from torch.nn import functional as f
 
 from gemel.core.errors import ConfigError
 from gemel.core.values import Bools, Codes
-from gemel.lab.defects import DEFECTS, part
+from gemel.lab.defects import CONTRASTS, DEFECTS, part
 
 CELL = 4
 """Pixels of a side of a cell of the map."""
@@ -36,12 +36,13 @@ CELL = 4
 class Recipe:
     """All that a run is made from; the card holds it."""
 
-    steps: int = 2400
+    steps: int = 1600
     batch: int = 48
     width: int = 32
     rate: float = 4e-3
     warm: int = 100
     good: float = 0.4  # share of good parts
+    faint: float = 1.7  # above 1: faint defects are drawn more often than plain ones
     average: float = 0.995  # averaged weights keep this much a step
     seed: int = 0
 
@@ -75,17 +76,21 @@ def _step(before: int, after: int, size: int, stride: int, spread: int = 1) -> n
     return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
 
 
-def pictures(seed: tuple[int, ...], count: int, good: float = 0.5) -> tuple[Codes, Bools, list[str]]:
-    """`count` parts: pictures [count, h, w], masks of the same shape, and the kind of each ("" for good)."""
-    rng = np.random.default_rng(seed)
-    kinds = ["" if rng.random() < good else str(rng.choice(DEFECTS)) for _ in range(count)]
-    drawn = [part(rng, kind) for kind in kinds]
-    return np.stack([p for p, _ in drawn]), np.stack([m for _, m in drawn]), kinds
+def drawn(recipe: Recipe, step: int) -> tuple[Codes, Bools]:
+    """The parts of one step, pictures and masks [b, h, w]; faint defects more often than plain ones."""
+    rng, seen, masks = np.random.default_rng((recipe.seed, step)), [], []
+    for _ in range(recipe.batch):
+        kind = "" if rng.random() < recipe.good else str(rng.choice(DEFECTS))
+        low, high = np.log(CONTRASTS[kind]) if kind else (0.0, 0.0)
+        picture, mask = part(rng, kind, math.exp(low + (high - low) * rng.random() ** recipe.faint))
+        seen.append(picture)
+        masks.append(mask)
+    return np.stack(seen), np.stack(masks)
 
 
 def lesson(recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
     """The batch of one step, pictures and masks [b, 1, h, w], each in one of its eight symmetries."""
-    seen, masks, _ = pictures((recipe.seed, step), recipe.batch, recipe.good)
+    seen, masks = drawn(recipe, step)
     rng = np.random.default_rng((recipe.seed, step, 1))
     for i in range(len(seen)):
         turn, flip = int(rng.integers(4)), rng.random() < 0.5

@@ -76,7 +76,12 @@ def classes(probability: Floats, truth: Floats, names: Sequence[str], bins: int 
         "log loss": float(-np.log(chosen).mean()),
         "ECE": sum(r["rows"] / len(place) * abs(r["sure"] - r["right"]) for r in reliability),
         "classes": {
-            name: {"precision": float(precision[i]), "recall": float(recall[i]), "F1": float(f1[i]), "rows": int(true[i])}
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "F1": float(f1[i]),
+                "rows": int(true[i]),
+            }
             for i, name in enumerate(names)
         },
         "confusion": confusion.tolist(),

@@ -178,8 +178,7 @@ def strength(recipe: Task, step: int) -> float:
 
 def differing(one: Task, other: Task) -> list[str]:
     """The keys in which two recipes differ; how often a run is repeated is no difference."""
-    same = {"seeds": 1, "ensemble": 1}
-    a, b = asdict(replace(one, **same)), asdict(replace(other, **same))
+    a, b = (asdict(replace(recipe, seeds=1, ensemble=1)) for recipe in (one, other))
     return [key for key in a if a[key] != b[key]]
 
 

@@ -21,19 +21,18 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """One step along the gradients."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                held.lerp_(weight.grad, 1 - group["momentum"])
-                way = orthogonal(weight.grad.lerp(held, group["momentum"]).flatten(1))  # Nesterov's look ahead
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                size = 0.2 * max(way.shape) ** 0.5  # the root mean square of a step of Adam
-                weight.add_(way.view_as(weight), alpha=-group["lr"] * size)
+            rate, momentum = group["lr"], group["momentum"]
+            for weight in (w for w in group["params"] if w.grad is not None):
+                with torch.no_grad():
+                    held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                    held.lerp_(weight.grad, 1 - momentum)
+                    way = orthogonal(weight.grad.lerp(held, momentum).flatten(1))  # Nesterov's look ahead
+                    weight.mul_(1 - rate * group["weight_decay"])
+                    size = 0.2 * max(way.shape) ** 0.5  # the root mean square of a step of Adam
+                    weight.add_(way.view_as(weight), alpha=-rate * size)
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:

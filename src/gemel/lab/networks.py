@@ -113,7 +113,7 @@ class Autoencoder(nn.Module):
         *, width: int = 32, code: int = 8, kernel: int = 5, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.length, self.outputs, self.short = length, outputs, -(-(-(-length // 2)) // 2)
+        self.length, self.outputs, self.short = length, outputs, (length + 3) // 4
         self.width = width
         half = kernel // 2
         self.down = nn.ModuleList(

@@ -2,9 +2,9 @@
 
     gemel lab train fleet.csv --task rul --network cnn --folder runs/fleet
 
-Data are looked over and split by unit; networks are trained for every seed, calibrated on units of their own, and scored
-on units they never saw, beside gradient boosting and a plain line. Those of the first seed are written as ONNX with a
-card. Letters: n rows of a table, w windows, q levels, k classes.
+Data are looked over and split by unit; networks are trained for every seed, calibrated on units of their own, and
+scored on units they never saw, beside gradient boosting and a plain line. Those of the first seed are written as ONNX
+with a card. Letters: n rows of a table, w windows, q levels, k classes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gemel.core.errors import ConfigError, InputError
-from gemel.core.values import Floats, Ints
+from gemel.core.values import Float32s, Floats, Ints
 from gemel.detectors.statistics.calibration import Calibration
 from gemel.detectors.trained import Meaning
 from gemel.lab import measures
@@ -28,7 +28,7 @@ from gemel.lab.labelled import Split, Table, described, read_table, split
 from gemel.lab.member import Member, Watch, train
 from gemel.lab.task import Task
 from gemel.lab.turbofan import beside, is_turbofan
-from gemel.lab.windows import Windows, askable, scaling, short_units, undisturbed
+from gemel.lab.windows import Windows, askable, scaling, short_units
 from gemel.lab.yardstick import Boosting, plain
 
 USUAL_CAP = 125.0
@@ -124,15 +124,18 @@ def learn(ready: Prepared, seed: int, folder: Path, device: str, watch: Watch) -
     usable = askable(table, held, task)
     truth = _goal(tested, task)
 
-    def judged(out: Callable[[Windows, Ints], Floats], what: Meaning) -> tuple[Meaning, dict[str, Any]]:
-        what = calibrated(what, out(windows, usable), windows, usable, goal, task)
+    def judged(
+        out: Callable[[Windows, Ints], Floats], what: Meaning, bounded: bool = True
+    ) -> tuple[Meaning, dict[str, Any]]:
+        what = calibrated(what, out(windows, usable), windows, usable, goal, task, bounded)
         return what, scored(what, out(test_windows, asked), test_windows.at(asked), truth[asked])
 
     ask = asking(network, device)
-    final, scores = judged(ask, meaning)
+    final, scores = judged(ask, meaning, not meaning.rebuilds)
     found: dict[str, Mapping[str, Any]] = {"network": scores}
     some = ends[:: max(1, len(ends) // 2000)]
-    seen = scored(final, ask(windows, some), windows.at(some), goal[some]) if np.isfinite(goal[some]).all() else {}
+    telling = np.isfinite(goal[some]).all() and len(np.unique(goal[some])) > 1
+    seen = scored(final, ask(windows, some), windows.at(some), goal[some]) if telling else {}
     told = known & np.isfinite(table.label)
     plainly = replace(meaning, rebuilds=False, unit=1.0)
     if told.any() and len(np.unique(table.label[told])) > 1:
@@ -141,7 +144,7 @@ def learn(ready: Prepared, seed: int, folder: Path, device: str, watch: Watch) -
         trees = Boosting(task, windows, labelled, goal, kinds, seed)
         found["boosting"] = judged(trees.out, plainly)[1]
         seconds["boosting"] = time.perf_counter() - began
-    found["plain"] = judged(lambda w, e: plain(task, w, ends, goal, kinds, e), plainly)[1]
+    found["plain"] = judged(lambda w, e: plain(task, w, ends, goal, kinds, e), plainly, False)[1]
     return Scored(seed, network, final, found, seen, seconds, [m.log for m in members])
 
 
@@ -159,10 +162,13 @@ def asking(network: nn.Module, device: str = "cpu", batch: int = 512) -> Callabl
     return out
 
 
-def calibrated(meaning: Meaning, out: Floats, windows: Windows, ends: Ints, goal: Floats, task: Task) -> Meaning:
-    """The meaning, set right on units that were held back: `out` answers to the windows that end at `ends`."""
+def calibrated(
+    meaning: Meaning, out: Floats, windows: Windows, ends: Ints, goal: Floats, task: Task, bounded: bool = False
+) -> Meaning:
+    """The meaning, set right on units that were held back: `out` answers to the windows that end at `ends`. `bounded`:
+    scores of detect are logarithms of odds."""
     if task.task == "rul":
-        off = goal[ends][:, None] - replace(meaning, shift=(), cap=0.0).read(out, windows.rows[:0])
+        off = goal[ends][:, None] - np.asarray(replace(meaning, shift=(), cap=0.0).read(out, windows.rows[:0]))
         shift = [float(np.quantile(off[:, i], level)) for i, level in enumerate(meaning.levels)]
         return replace(meaning, shift=tuple(shift))
     if task.task == "classify":
@@ -183,11 +189,13 @@ def calibrated(meaning: Meaning, out: Floats, windows: Windows, ends: Ints, goal
     tail.add(score)
     rate = task.alarms * (meaning.step / WEEK_S if meaning.stamped else 1 / WEEK_ROWS)
     limit = tail.score(min(rate * tail.cluster, 0.5)) if tail.ready else float(score.max(initial=0.0))
+    if bounded:  # what was learned from labels says little more than yes or no: there is no tail to follow far
+        limit = min(limit, max(float(score.max(initial=0.0)), 0.0))
     kept_scores = np.sort(score)[:: max(1, len(score) // KEPT)]
     return replace(meaning, limit=limit, scores=(tuple(kept_scores.tolist()),))
 
 
-def scored(meaning: Meaning, out: Floats, windows: Any, truth: Floats) -> dict[str, Any]:
+def scored(meaning: Meaning, out: Floats, windows: Float32s, truth: Floats) -> dict[str, Any]:
     """The measures of the task, of answers to windows [w, t, c] whose truth is known [w]."""
     answer = meaning.read(out, windows)
     if meaning.task == "rul":

@@ -21,8 +21,9 @@ from typing import Any
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.values import LEVELS
-from gemel.lab.labelled import TASKS, Columns
+from gemel.lab.labelled import TASKS
 from gemel.lab.recipe import merge
+from gemel.lab.tables import Columns
 
 NETWORKS = ("cnn", "rnn", "transformer", "autoencoder", "encoder")
 RATES: Mapping[str, float] = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "muon": 3e-3}
@@ -73,10 +74,10 @@ class Task:
             (self.window >= 4, f"a window of {self.window} rows is too short: 4 or more"),
             (min(self.steps, self.batch, self.seeds, self.ensemble, self.warm) > 0,
              "steps, batch, seeds, ensemble and warm must be 1 or more"),
-            (self.rate >= 0 and self.weight_decay >= 0 and self.alarms > 0, "rate or weight_decay below 0, or no alarms"),
+            (self.rate >= 0 and self.weight_decay >= 0 and self.alarms > 0, "rate, weight_decay or alarms too low"),
             (0 < self.calibrate < 0.9 and 0 <= self.test < 0.9, "test and calibrate are shares of the units: 0.2"),
             (0 <= self.average < 1, f"average {self.average} must be below 1"),
-            (0.5 in levels and list(levels) == sorted(levels) and 0 < levels[0] and levels[-1] < 1,
+            (0.5 in levels and list(levels) == sorted(levels) and levels[0] > 0 and levels[-1] < 1,
              "levels must rise between 0 and 1 and hold 0.5"),
             (self.cap >= 0 and self.own >= 0, "cap and own must not be below 0"),
         ]  # fmt: skip

@@ -122,7 +122,7 @@ def short_units(table: Table, window: int) -> Table:
 
 
 def features(x: Float32s) -> Float32s:
-    """What gradient boosting is told of windows [w, t, c] -> [w, f]: last value, mean, deviation, slope, least, most."""
+    """What boosting is told of windows [w, t, c] -> [w, f]: last value, mean, deviation, slope, least, most."""
     t = np.arange(x.shape[1], dtype=np.float32)
     t = (t - t.mean()) / (t - t.mean()).dot(t - t.mean()) * x.shape[1]
     slope = np.einsum("t,wtc->wc", t, x)

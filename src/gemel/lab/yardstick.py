@@ -1,6 +1,6 @@
 """What a network has to beat: gradient boosting on a few features of each window, and one plain line.
 
-Boosting is LightGBM (Ke et al. 2017, NeurIPS 30) as it comes, on one thread; see `windows.features` for what it is told.
+Boosting is LightGBM (Ke et al. 2017, NeurIPS 30) on one thread; `windows.features` says what it is told.
 """
 
 from __future__ import annotations

@@ -33,18 +33,18 @@ class Ticking(Protocol):
 
 
 class Doors:
-    """The doors of a plant that calls itself `kind` and measures `columns`.
+    """The doors of a plant that calls itself `kind` and measures `columns` (none: whatever is asked for).
 
     Signals are found by the field of their address, or by the end of the address itself: `plant:oil`, `plant:any#oil`,
     `plant:any/oil`. Raises `ConfigError` for one that the plant does not have.
     """
 
-    def __init__(self, setting: Setting, kind: str, columns: Sequence[str]) -> None:
+    def __init__(self, setting: Setting, kind: str = "", columns: Sequence[str] = ()) -> None:
         self._setting = setting
         places = setting.signals.at(setting.connector)
         self._places = {_named(address, part): place for address, held in places.items() for place, part in held}
         strange = [f"{kind} has no '{name}'{nearest(name, columns)}" for name in self._places if name not in columns]
-        if strange:
+        if columns and strange:
             raise ConfigError(strange, f"it has {', '.join(columns)}")
 
     async def stream(self, plant: Ticking) -> AsyncIterator[Batch]:

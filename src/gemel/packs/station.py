@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 class Station:
     """Publishes the rows of `plant` on `<topic>/row` as `{"time": "2025-07-14T08:01:00Z", "oil": 61.2, ...}` (QoS 1),
     a picture on `<topic>/<name>` as `{"time": ..., "value": base64 of it}`; `speed` plant seconds a wall second.
-    Commands come on `<topic>/<name>/set` and are answered on `<topic>/<name>/set/ack`, see `connectors/commands.py`. `past`:
+    Commands come on `<topic>/<name>/set` and are answered on `<topic>/<name>/set/ack`, see `connectors/commands.py`.
+    `past`:
     publish what was before the start first, at once.
     """
 

@@ -99,6 +99,8 @@ class Board:
             column = frame.values[:, i]
             there = np.flatnonzero(np.isfinite(column))
             last = f"{latest[i]:.2f}" if np.isfinite(latest[i]) else "-"
+            if signal.type == "blob":  # a code says nothing
+                column, last = np.where(np.isfinite(column), 1.0, np.nan), "a picture" if last != "-" else "-"
             quality = QUALITIES[frame.quality[-1, i]] if len(frame) and len(there) else "missing"
             style = {"good": "green", "missing": "grey50"}.get(quality, "yellow")
             table.add_row(signal.name, Text(spark(column, 30), "cyan"), last, signal.unit, Text(quality, style))

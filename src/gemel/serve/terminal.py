@@ -19,7 +19,7 @@ from rich.text import Text
 
 from gemel.core.clock import ticks
 from gemel.core.units import stamp
-from gemel.core.values import QUALITIES, Forecast, Frame
+from gemel.core.values import QUALITIES, Forecast, Frame, Signals
 from gemel.report import report
 from gemel.serve.chart import chart, legend
 from gemel.serve.scale import counted
@@ -220,8 +220,8 @@ def print_whatif(
         print(f"saves {saving['mean']:.4g} ({saving['low']:.4g} .. {saving['high']:.4g}), in 90 % of the members")
 
 
-def print_history(frame: Frame) -> None:
-    """Signals as sparklines with their range."""
+def print_history(frame: Frame, signals: Signals) -> None:
+    """Signals as sparklines with their range; of pictures and sounds the code of the last."""
     if not len(frame):
         print("no points in this window")
         return
@@ -236,6 +236,9 @@ def print_history(frame: Frame) -> None:
         good = column[np.isfinite(column)]
         there = frame.quality[np.isfinite(column), i]
         counts = ", ".join(f"{int((there == q).sum())} {QUALITIES[q]}" for q in np.unique(there))
+        if len(good) and signals.named(name).type == "blob":
+            table.add_row(name, f"{len(good)} kept", "", "", "", f"{int(good[-1]):013x}", counts)
+            continue
         numbers = (f"{v:.4g}" for v in (good.min(), good.mean(), good.max(), good[-1])) if len(good) else ("-",) * 4
         table.add_row(name, spark(column, 32), *numbers, counts or "missing")
     _tables().print(table)
@@ -252,6 +255,8 @@ def print_doctor(found: Mapping[str, Any]) -> None:
     console.print(
         f"{points['points']:,} points, {points['revisions']:,} revised, {points['duplicates']:,} duplicates refused"
     )
+    if kept := found["blobs"]["count"]:
+        console.print(f"{kept:,} pictures and sounds, {found['blobs']['bytes'] / 1e6:,.1f} MB beside the store")
     if found["newest"]:
         turn = f"; last turn {stamp(found['turn'])} UTC" if found["turn"] else ""
         console.print(f"newest point {stamp(found['newest'])} UTC{turn}")

@@ -3,6 +3,7 @@
 from gemel.testing.actuator import check_actuator as check_actuator
 from gemel.testing.detector import check_detector as check_detector
 from gemel.testing.estimator import check_estimator as check_estimator
+from gemel.testing.explainer import check_explainer as check_explainer
 from gemel.testing.forecaster import check_forecaster as check_forecaster
 from gemel.testing.notifier import check_notifier as check_notifier
 from gemel.testing.policy import check_policy as check_policy

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,14 @@ from gemel.core.values import Floats
 from gemel.detectors.diagnosis.features import FEATURES, Stretches
 
 FORMAT = 1
+ARRAYS = ("weights", "bias", "scale", "middle", "spread", "reach")
 SHRINK = 20.0  # cases' worth of the common spread in a signature
 LOOSE = 1.3  # times the distance of the farthest hundredth of the known cases, beyond which nothing known fits
+
+REACH, RARE = 7.0, -5.0
+"""Log-odds that a told case gives to what looks just like it, and those of a cause of which it is the first case."""
+ALIKE = (0.4, 0.85)
+"""Cosines at which something does not look like a case at all, and wholly does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,16 @@ class Case:
     cause: str
     group: int = 0
     weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A case that a person told, as its asset saw it, [k f] on the scale of what is known; cause "" for a false alarm.
+    `wide`: the asset was the whole."""
+
+    seen: Floats
+    cause: str
+    wide: bool
 
 
 @dataclass
@@ -58,25 +74,50 @@ class Known:
     spread: Floats = field(default_factory=lambda: np.empty((0, 0)))  # [c, k f]
     reach: Floats = field(default_factory=lambda: np.empty(0))  # distance within which a case is of its cause, [c]
     cases: int = 0
+    told: tuple[Told, ...] = ()
 
     def log_odds(self, seen: Floats) -> Floats:
         """Of every asset and cause against nothing, [..., a, c], from what the assets see, [..., a, k, f]; causes of
         the whole hold for the last asset only, and the others for the others (minus infinity)."""
-        found = _inputs(self._scaled(seen)) @ self.weights + self.bias
+        flat = self.scaled(seen)
+        found = _inputs(flat) @ self.weights + self.bias
+        for one in self.told:
+            like = REACH * _alike(flat, one.seen)
+            if one.cause:
+                found[..., self.causes.index(one.cause)] += like
+            else:
+                found -= like[..., None]
         return np.asarray(np.where(_allowed(found.shape[-2], self.causes, self.wide), found, -np.inf))
 
     def fits(self, seen: Floats, asset: int, cause: int) -> float:
         """How far what the asset sees, [a, k, f], is from the cause's signature: up to 1 it is one of its cases."""
-        off = (self._scaled(seen)[asset] - self.middle[cause]) / self.spread[cause]
+        flat = self.scaled(seen)[asset]
+        told = [float(_alike(flat, one.seen)) for one in self.told if one.cause == self.causes[cause]]
+        if max(told, default=0.0) > 0.5:
+            return 0.0
+        if cause >= len(self.middle):
+            return np.inf
+        off = (flat - self.middle[cause]) / self.spread[cause]
         return float(np.sqrt((off**2).mean()) / (LOOSE * self.reach[cause]))
 
     def contributions(self, seen: Floats, asset: int, cause: int) -> Floats:
         """What each slot adds to the log-odds, [k]."""
-        parts = _inputs(self._scaled(seen)[asset]) * self.weights[:, cause]
+        parts = _inputs(self.scaled(seen)[asset]) * self.weights[:, cause]
         half = len(parts) // 2
         return np.asarray((parts[:half] + parts[half:]).reshape(len(self.slots), len(FEATURES)).sum(axis=1))
 
-    def _scaled(self, seen: Floats) -> Floats:
+    def with_told(self, told: Sequence[Told]) -> Known:
+        """The same with cases of one's own, which may have causes of their own."""
+        fresh = tuple(dict.fromkeys(one.cause for one in told if one.cause and one.cause not in self.causes))
+        return replace(
+            self, causes=(*self.causes, *fresh), told=tuple(told),
+            wide=self.wide | {one.cause for one in told if one.wide and one.cause in fresh},
+            weights=np.hstack([self.weights, np.zeros((len(self.weights), len(fresh)))]),
+            bias=np.concatenate([self.bias, np.full(len(fresh), RARE)]),
+        )  # fmt: skip
+
+    def scaled(self, seen: Floats) -> Floats:
+        """What assets see, [..., k, f], flat and in the usual size of each, [..., k f]."""
         flat = np.asarray(seen, float).reshape(*seen.shape[:-2], -1)
         return np.asarray(np.clip(flat / self.scale, -8.0, 8.0))
 
@@ -106,11 +147,11 @@ def load(source: Path | bytes) -> Known:
             if int(held["format"]) != FORMAT:
                 raise PartError(f"{_said(source)} has format {int(held['format'])}, not {FORMAT}", "learn it again")
             short, long, base = (int(x) for x in held["spans"])
-            arrays = {k: np.asarray(held[k], float) for k in ("weights", "bias", "scale", "middle", "spread", "reach")}
+            weights, bias, scale, middle, spread, reach = (np.asarray(held[k], float) for k in ARRAYS)
             return Known(
                 tuple(str(s) for s in held["slots"]), tuple(str(c) for c in held["causes"]),
-                frozenset(str(c) for c in held["wide"]), Stretches(short, long, base), int(held["step"]), **arrays,
-                cases=int(held["cases"]),
+                frozenset(str(c) for c in held["wide"]), Stretches(short, long, base), int(held["step"]),
+                weights, bias, scale, middle, spread, reach, int(held["cases"]),
             )  # fmt: skip
     except OSError as error:
         raise PartError(f"{_said(source)} cannot be read: {error}", "learn it with gemel.detectors.diagnosis") from None
@@ -185,6 +226,12 @@ def _signatures(found: Known, flat: Any, cases: Sequence[Case]) -> None:
         spread[c] = np.sqrt((inside.sum(axis=0) + SHRINK * common) / (len(inside) + SHRINK))
         reach[c] = np.quantile(np.sqrt((inside / spread[c] ** 2).mean(axis=1)), 0.99)
     found.middle, found.spread, found.reach = middle, spread, np.maximum(reach, 0.5)
+
+
+def _alike(flat: Floats, other: Floats) -> Floats:
+    """How much what assets see, [..., k f], looks like a case [k f], 0 to 1."""
+    size = np.sqrt((flat**2).sum(axis=-1) * (other**2).sum(axis=-1))
+    return np.asarray(np.clip(((flat @ other) / np.maximum(size, 1e-9) - ALIKE[0]) / (ALIKE[1] - ALIKE[0]), 0, 1))
 
 
 def _inputs(flat: Any) -> Any:

@@ -27,12 +27,35 @@ FAR = 12.0  # standard deviations beyond which a residual says no more
 SLOW = (30.0, 120.0)  # rows of the exponential means
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What rows need of those before them: exponential means of the states [..., t, spans, n] (their last one counts),
+    the last row [..., 1, c], and what each asset was set to last [..., u]."""
+
+    slow: Floats
+    before: Floats
+    set_to: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Regressors [..., t, k] of an asset, its states [..., t, n], what it is set to [..., t, u], and whether the normal
+    time held that [..., t]."""
+
+    regressors: Floats
+    states: Floats
+    set_to: Floats
+    known: Bools
+
+
 @dataclass
 class Normal:
-    """Learned by `fit`; `residuals` then judges rows. `settings` are signals that say what the plant is set to."""
+    """Learned by `fit`; `residuals` then judges rows. `settings` are signals that say what the plant is set to; an
+    asset with a state called `changeover` takes them over when it is in it, any other at once."""
 
     view: View
     settings: tuple[str, ...] = ()
+    changeover: str = "setup"
     weights: dict[str, Floats] = field(default_factory=dict)  # asset -> [k, own numbers]
     scales: dict[str, Floats] = field(default_factory=dict)  # asset -> [n + 1, own numbers]
     kinds: dict[str, Floats] = field(default_factory=dict)  # setting -> its usual values; none: a number
@@ -50,31 +73,33 @@ class Normal:
             values = np.unique(held)
             self.kinds[name] = values if 1 < len(values) <= 8 else np.empty(0)
             self.ranges[name] = np.array([held.mean(), held.std()]) if len(values) > 8 else np.empty(0)
-        slow, _ = self.slow(columns)
+        memory = self._begin(columns, settings)
         for asset in self.view.assets:
             own = self._numbers(asset)
             if not own:
                 continue
-            regressors, states = self._context(asset, columns, settings, slow, columns[:1])
-            pairs = [_robust(regressors, columns[:, column], states) for column in own]
+            context = self._context(asset, columns, settings, memory)
+            pairs = [_robust(context.regressors, columns[:, column], context.states) for column in own]
             self.weights[asset] = np.stack([weights for weights, _ in pairs], axis=1)
             self.scales[asset] = np.stack([scales for _, scales in pairs], axis=1)
 
-    def residuals(
-        self, columns: Floats, settings: Floats, memory: tuple[Floats, Floats] | None = None
-    ) -> tuple[Floats, tuple[Floats, Floats]]:
+    def residuals(self, columns: Floats, settings: Floats, memory: Memory | None = None) -> tuple[Floats, Memory]:
         """How far off each column is [..., t, c], in its own spread, NaN where it cannot be judged; states: off their
         share. `memory` is what the call for the rows before gave back."""
-        slow, last = self.slow(columns, None if memory is None else memory[0])
-        before = columns[..., :1, :] if memory is None else memory[1]
+        held = self._begin(columns, settings) if memory is None else self._follow(columns, memory)
         found = columns - self.centre
-        for asset, weights in self.weights.items():
+        set_to = {}
+        for asset in self.view.assets:
+            context = self._context(asset, columns, settings, held)
+            set_to[asset] = context.set_to[..., -1, :]
+            if asset not in self.weights:
+                continue
             own = self._numbers(asset)
-            regressors, states = self._context(asset, columns, settings, slow, before)
-            off = columns[..., own] - regressors @ weights
+            off = columns[..., own] - context.regressors @ self.weights[asset]
+            off = np.where(context.known[..., None], off, np.nan)
             with np.errstate(invalid="ignore"):
-                found[..., own] = np.clip(off / self.scales[asset][_which(states)], -FAR, FAR)
-        return found, (last, columns[..., -1:, :])
+                found[..., own] = np.clip(off / self.scales[asset][_which(context.states)], -FAR, FAR)
+        return found, Memory(held.slow[..., -1:, :, :], columns[..., -1:, :], set_to)
 
     def aside(self, columns: Floats) -> Bools:
         """Rows in which a column's asset is not in its usual state, [..., t, c]; none for one without states."""
@@ -87,18 +112,23 @@ class Normal:
                 found[..., self._numbers(asset)] = (columns[..., usual] == 0)[..., None]
         return found
 
-    def slow(self, columns: Floats, last: Floats | None = None) -> tuple[Floats, Floats]:
-        """Exponential means of the states [..., t, spans, c'], and where they ended; without `last` they begin at the
-        mean of the first rows."""
+    def _begin(self, columns: Floats, settings: Floats) -> Memory:
+        """Without a past: exponential means begin at the mean of the first rows, settings as they are at first."""
+        states = np.nan_to_num(columns[..., self._states()])
+        first = np.stack([states[..., : int(rows), :].mean(axis=-2) for rows in SLOW], axis=-2)
+        set_to = dict.fromkeys(self.view.assets, settings[..., 0, :])
+        return self._follow(columns, Memory(first[..., None, :, :], columns[..., :1, :], set_to))
+
+    def _follow(self, columns: Floats, memory: Memory) -> Memory:
+        """The same with the exponential means of these rows."""
         states = np.nan_to_num(columns[..., self._states()])
         keep = 1.0 - 1.0 / np.array(SLOW)[:, None]
-        if last is None:
-            last = np.stack([states[..., : int(rows), :].mean(axis=-2) for rows in SLOW], axis=-2)
+        last = memory.slow[..., -1, :, :]
         found = np.empty((*states.shape[:-1], len(SLOW), states.shape[-1]))
         for i in range(states.shape[-2]):
             last = keep * last + (1 - keep) * states[..., i, None, :]
             found[..., i, :, :] = last
-        return found, last
+        return Memory(found, memory.before, memory.set_to)
 
     def _numbers(self, asset: str) -> list[int]:
         return [i for i, c in enumerate(self.view.columns) if c.asset == asset and c.state < 0]
@@ -106,11 +136,8 @@ class Normal:
     def _states(self) -> list[int]:
         return [i for i, c in enumerate(self.view.columns) if c.state >= 0]
 
-    def _context(
-        self, asset: str, columns: Floats, settings: Floats, slow: Floats, before: Floats
-    ) -> tuple[Floats, Floats]:
-        """Regressors [..., t, k] of an asset and its states [..., t, n]; the whole has the mean state of its parts, and
-        none of its own."""
+    def _context(self, asset: str, columns: Floats, settings: Floats, memory: Memory) -> Context:
+        """What an asset is doing; the whole has the mean state of its parts, and none of its own."""
         place, states = self.view.columns, self._states()
         words = list(dict.fromkeys(place[i].quantity for i in states))
         if asset == self.view.whole:
@@ -118,21 +145,26 @@ class Normal:
         else:
             groups = [[j] for j, i in enumerate(states) if place[i].asset == asset]
         now = np.nan_to_num(columns[..., states])
-        past = np.concatenate([np.nan_to_num(before[..., states]), now[..., :-1, :]], axis=-2)
-        shape = columns.shape[:-1]
-        parts = [np.ones((*shape, 1))]
+        past = np.concatenate([np.nan_to_num(memory.before[..., states]), now[..., :-1, :]], axis=-2)
+        parts = [np.ones((*columns.shape[:-1], 1))]
         for group in groups:
             parts += [now[..., group].mean(-1)[..., None], past[..., group].mean(-1)[..., None]]
-            parts.append(slow[..., group].mean(-1))
+            parts.append(memory.slow[..., group].mean(-1))
+        own = [] if asset == self.view.whole else [g[0] for g in groups]
+        over = [j for j in own if place[states[j]].quantity.endswith(f"={self.changeover}")]
+        set_to = _held(settings, now[..., over[0]] > 0, memory.set_to[asset]) if over else settings
+        usual = [max(own, key=lambda j: self.centre[states[j]])] if own else []
+        known = np.ones(columns.shape[:-1], bool)
         for i, name in enumerate(self.settings):
-            value = settings[..., i : i + 1]
+            value = set_to[..., i : i + 1]
             if len(self.kinds[name]):
-                parts.append((value == self.kinds[name]).astype(float))
+                each = (value == self.kinds[name]).astype(float)
+                known &= each.any(axis=-1)
+                parts += [each, *(each * now[..., [j]] for j in usual)]
             elif len(self.ranges[name]):
                 centre, scale = self.ranges[name]
                 parts.append(np.nan_to_num((value - centre) / max(scale, 1e-9)).clip(-3, 3))
-        own = [] if asset == self.view.whole else [g[0] for g in groups]
-        return np.concatenate(parts, axis=-1), now[..., own]
+        return Context(np.concatenate(parts, axis=-1), now[..., own], set_to, known)
 
     def snapshot(self) -> Mapping[str, Any]:
         """What was learned."""
@@ -143,6 +175,14 @@ class Normal:
         for name in ("weights", "scales", "kinds", "ranges"):
             setattr(self, name, {k: np.asarray(v) for k, v in state[name].items()})
         self.centre = np.asarray(state["centre"])
+
+
+def _held(values: Floats, taken: Bools, first: Floats) -> Floats:
+    """Values [..., t, u] as they were when they were last `taken` [..., t]; before that `first` [..., u]."""
+    taken = taken & np.isfinite(values).all(axis=-1)
+    place = np.maximum.accumulate(np.where(taken, np.arange(taken.shape[-1]), -1), axis=-1)[..., None]
+    found = np.take_along_axis(values, np.maximum(place, 0), axis=-2)
+    return np.asarray(np.where(place < 0, first[..., None, :], found))
 
 
 def _which(states: Floats) -> Any:

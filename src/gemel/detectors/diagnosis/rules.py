@@ -111,8 +111,7 @@ def _one(
 
 
 def _parsed(text: str, label: str) -> tuple[Tree, list[str]]:
-    tokens = re.findall(r"[()]|[^\s()]+", text)
-    tokens = [t for t in tokens if t != "is"]
+    tokens = [t.strip("'") for t in re.findall(r"'[^']+'|[()]|[^\s()]+", text) if t != "is"]
     place = 0
 
     def peek() -> str:

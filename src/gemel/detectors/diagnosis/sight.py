@@ -6,13 +6,14 @@ Letters: t rows, s signals, u settings, c columns, a assets, k slots, f features
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from gemel.core.values import Floats
+from gemel.core.values import Float32s, Floats
 from gemel.detectors.diagnosis.features import Stretches, base, features
-from gemel.detectors.diagnosis.normal import Normal
+from gemel.detectors.diagnosis.normal import Memory, Normal
 from gemel.detectors.diagnosis.view import View, spread
 
 RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
@@ -29,9 +30,10 @@ class Eyes:
         self.states = np.array([c.state >= 0 for c in view.columns])
         self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
         self._settings = [self.signals.index(s) for s in settings]
-        self._memory: tuple[Floats, Floats] | None = None
-        self._columns: Floats = np.empty((0, len(view.columns)))
-        self._residuals: Floats = np.empty((0, len(view.columns)))
+        self._memory: Memory | None = None
+        self._numbers = np.flatnonzero(~self.states)
+        self._rows: Float32s = np.empty((0, len(self.signals)), np.float32)  # short, for they are kept at every turn
+        self._off: Float32s = np.empty((0, len(self._numbers)), np.float32)
 
     @property
     def ready(self) -> bool:
@@ -43,32 +45,42 @@ class Eyes:
         columns = self._spread(values)
         self.normal.fit(columns, values[:, self._settings])
         self._memory = None
-        self._columns = self._residuals = np.empty((0, columns.shape[1]))
+        self._rows, self._off = self._rows[:0], self._off[:0]
         self.take(values)
 
     def take(self, values: Floats, model: Mapping[str, Floats] | None = None) -> None:
         """Further rows [t, s]. `model`: what the virtual model was off by, [t] in its own spread, of some signals: it
         stands in for what was learned of them."""
-        columns = self._spread(values)
-        found, self._memory = self.normal.residuals(columns, values[:, self._settings], self._memory)
+        rows = values.astype(np.float32)
+        columns, settings = self._spread(rows.astype(float)), rows[:, self._settings].astype(float)
+        found, self._memory = self.normal.residuals(columns, settings, self._memory)
         for i, column in enumerate(self.view.columns):
             if model and column.signal in model and column.state < 0:
                 found[:, i] = model[column.signal]
-        rows = self.spans.rows
-        self._columns = np.vstack([self._columns, columns])[-rows:]
-        self._residuals = np.vstack([self._residuals, found])[-rows:]
+        most = self.spans.rows
+        self._rows = np.vstack([self._rows, rows])[-most:]
+        self._off = np.vstack([self._off, found[:, self._numbers].astype(np.float32)])[-most:]
+
+    def _held(self) -> tuple[Floats, Floats]:
+        """Columns and residuals of the last rows, [t, c]."""
+        columns = self._spread(self._rows.astype(float))
+        residuals = columns - self.normal.centre
+        residuals[:, self._numbers] = self._off
+        return columns, residuals
 
     def seen(self) -> Floats:
         """What the assets see now, [a, k, f]."""
-        aside = self.normal.aside(self._columns)
-        found = features(self._residuals, self._columns, aside, len(self._columns), self.spans, self.states)
+        columns, residuals = self._held()
+        aside = self.normal.aside(columns)
+        found = features(residuals, columns, aside, len(columns), self.spans, self.states)
         return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
 
     def judged(self, windows: Floats) -> Floats:
         """What they would see at the end of windows [b, t, s], were the day before as it was: [b, a, k, f]."""
         columns = self._spread(windows)
         residuals, _ = self.normal.residuals(columns, windows[..., self._settings])
-        before = base(self._residuals, len(self._residuals), self.spans)
+        held = self._held()[1]
+        before = base(held, len(held), self.spans)
         end, aside = windows.shape[-2], self.normal.aside(columns)
         found = features(residuals, columns, aside, end, self.spans, self.states, before)
         return np.asarray(np.einsum("akc,bcf->bakf", self._maps, found))
@@ -76,9 +88,9 @@ class Eyes:
     def truth(self, signal: str, word: str) -> float:
         """How true a word of a rule is of a signal now, 0 to 1."""
         places = [i for i, c in enumerate(self.view.columns) if c.signal == signal]
-        short = slice(max(len(self._columns) - self.spans.short, 0), None)
-        own = self._residuals[short, places[0]]
-        values = self._columns[short, places[0]]
+        columns, residuals = self._held()
+        short = slice(max(len(columns) - self.spans.short, 0), None)
+        own, values = residuals[short, places[0]], columns[short, places[0]]
         if word == "missing":
             return float(not np.isfinite(values).any()) if len(values) else 0.0
         if word == "stuck":
@@ -86,13 +98,13 @@ class Eyes:
             return float(len(held) > 2 and np.ptp(held) == 0)
         if self.view.columns[places[0]].state >= 0:
             one = next(i for i in places if self.view.columns[i].quantity.endswith(f"={word}"))
-            return float(np.clip(_middle(self._residuals[short, one]) / 0.3, 0, 1))
+            return float(np.clip(_middle(residuals[short, one]) / 0.3, 0, 1))
         if word == "normal":
             return 1.0 - max(self.truth(signal, "high"), self.truth(signal, "low"))
         if word == "unsteady":
             size = float(np.nanstd(own)) if np.isfinite(own).sum() > 3 else 1.0
         elif word in ("rising", "falling"):
-            long = self._residuals[-self.spans.long :, places[0]]
+            long = residuals[-self.spans.long :, places[0]]
             third = self.spans.long // 3
             size = _middle(long[-third:]) - _middle(long[:third])
         else:
@@ -102,11 +114,12 @@ class Eyes:
 
     def odd(self) -> Floats:
         """How far each asset's own numbers are off of late, in standard deviations of a row, [a]."""
-        short = self._residuals[-self.spans.short :]
+        short = self._held()[1][-self.spans.short :]
         off = np.array([abs(_middle(short[:, i])) for i in range(short.shape[1])])
         off[self.states] = 0.0
         return np.array([
-            max((off[i] for i, c in enumerate(self.view.columns) if c.asset == a), default=0.0) for a in self.view.assets
+            max((off[i] for i, c in enumerate(self.view.columns) if c.asset == a), default=0.0)
+            for a in self.view.assets
         ])  # fmt: skip
 
     def names(self, asset: int) -> list[str]:
@@ -119,17 +132,20 @@ class Eyes:
         """Its memory."""
         return {
             "normal": self.normal.snapshot() if self.ready else None,
-            "columns": self._columns.astype(np.float32), "residuals": self._residuals.astype(np.float32),
-            "memory": None if self._memory is None else list(self._memory),
+            "rows": self._rows, "off": self._off,
+            "memory": None if self._memory is None else asdict(self._memory),
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
         if state["normal"] is not None:
             self.normal.restore(state["normal"])
-        self._columns, self._residuals = (np.asarray(state[k], float) for k in ("columns", "residuals"))
+        self._rows, self._off = (np.asarray(state[k], np.float32) for k in ("rows", "off"))
         held = state["memory"]
-        self._memory = None if held is None else (np.asarray(held[0]), np.asarray(held[1]))
+        self._memory = None
+        if held is not None:
+            set_to = {k: np.asarray(v) for k, v in held["set_to"].items()}
+            self._memory = Memory(np.asarray(held["slow"]), np.asarray(held["before"]), set_to)
 
     def _spread(self, values: Floats) -> Floats:
         flat = spread(self.view, values.reshape(-1, values.shape[-1]), self.signals)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,8 +69,8 @@ def usual(settings: Sequence[Floats], values: Sequence[Floats], names: Sequence[
     spread = np.where(alive, spread, 1.0)
     found = (whole - level[place]) / spread[place]
     starts = np.cumsum([0, *map(len, values)])
-    units = [found[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
-    keep = np.flatnonzero((alive.mean(axis=0) > 0.5) & (moves(units) > MOVES))
+    units = [found[a:b] for a, b in pairwise(starts)]
+    keep = np.flatnonzero((alive.mean(axis=0) > 0.5) & (moves(units) > MOVES)).tolist()
     low, high = np.nanquantile(found[:, keep], [0.0005, 0.9995], axis=0)
     return Usual(
         tuple(names[i] for i in keep), tuple(of), tuple(middle.tolist()), tuple(width.tolist()),

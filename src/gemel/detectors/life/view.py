@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gemel.core.values import Float32s, Floats
 
@@ -65,7 +66,7 @@ class View:
             found[:, j, 2 * c + 1] = there
         return found
 
-    def _own(self, one: Floats, t: Floats) -> Floats:
+    def _own(self, one: Floats, t: npt.NDArray[np.int64]) -> Floats:
         first = np.minimum(t, self.first)
         return one[first] / first[:, None]
 

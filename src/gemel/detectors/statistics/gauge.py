@@ -4,14 +4,15 @@ Rows come at one rhythm; in a few of them the quality was measured. Every signal
 part was at an early station longer ago than at a late one), over the rows in which its station was at work. On these,
 and on the last few measurements, kernel ridge regresses the quality; which kernel, and how much ridge, is what foretold
 the newest quarter of the past best from what came before it. How far off each measured part was, before it was learned
-from, makes the intervals of the next (conformal prediction), whose level follows their misses, so that they hold in the
-long run whatever drifts.
+from, makes the distribution of the next (conformal prediction); intervals follow their misses, so that they hold in the
+long run whatever drifts. A part is accepted where it is unlikely enough to be bad: as unlikely as would have let
+through the share that is allowed, had the measured parts of the past been judged so (conformal risk control).
 
 Letters: t rows, s signals, b bands, f features, n measured rows that are learned from; K kernel matrix [n, n].
 Sources: virtual metrology, Khan, Moyne and Tilbury 2007, IEEE Transactions on Semiconductor Manufacturing 20; kernel
 ridge and its variance, Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, chapter 2; conformal
-prediction, Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World; levels that follow the misses, Gibbs
-and Candes 2021, NeurIPS 34.
+prediction, Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World; levels that follow the misses,
+Gibbs and Candes 2021, NeurIPS 34; conformal risk control, Angelopoulos, Bates, Fisch, Lei and Schuster 2024, ICLR 12.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from gemel.core.values import Bools, Floats
 
 ACCEPT, MEASURE, REJECT = 0, 1, 2
-BANDS = (0, 10, 30, 90, 360)
+BANDS = (0, 30, 120)
 """Rows ago between which signals are averaged."""
 MEMORY = 4
 """Features of the last measurements: means of the last 2, 5 and 15, and how long ago the last was."""
@@ -33,16 +34,20 @@ KEPT, SCORED = 700, 500
 """Measured rows that are learned from, and that intervals are made of, at most."""
 FEWEST, AGAIN = 60, 40
 """Measured rows before anything is foretold, and from one fit to the next."""
-STEP = 0.005
-"""By how much a miss moves the level."""
+COVER = 0.9
+"""The share of parts inside their interval."""
+STEP = 0.01
+"""By how much a miss moves the level of the intervals."""
+SURE = 0.1
+"""A part that is bad with a higher probability is never accepted, one that is good with a higher never rejected."""
 _TRIED = (
-    *(("linear", 1.0, ridge) for ridge in (0.01, 0.1, 1.0, 10.0)),
-    *(("both", width, ridge) for width in (1.0, 2.0) for ridge in (0.03, 0.1, 0.3, 1.0)),
+    *(("linear", 1.0, ridge) for ridge in (0.1, 1.0, 10.0)),
+    *(("both", 2.0, ridge) for ridge in (0.1, 0.3, 1.0)),
 )
 
 
 class Foretold(NamedTuple):
-    """Of rows [t]: the quality, its interval at the escape rate, and the answer; NaN and MEASURE before it has learned."""
+    """Of rows [t]: the quality, its 90 % interval, the answer; NaN and MEASURE while it learns."""
 
     value: Floats
     low: Floats
@@ -51,7 +56,7 @@ class Foretold(NamedTuple):
 
 
 class Gauge:
-    """Foretells a measured quality and says of each row whether its part can be accepted, rejected, or must be measured.
+    """Foretells a measured quality and says of each row whether its part can be accepted or rejected, or be measured.
 
     - `lower`, `upper`: of what is good; None where there is no limit.
     - `escape`: the share of parts that may be accepted though they are bad; `waste`: rejected though they are good.
@@ -76,7 +81,8 @@ class Gauge:
         self._x: Floats = np.empty((0, 0))  # [n, f]
         self._y: Floats = np.empty(0)  # [n]
         self._scores: Floats = np.empty(0)  # signed, in standard deviations foretold
-        self._levels = list(self.rates)  # as misses have moved them
+        self._risks: Floats = np.empty((0, 3))  # of the same parts: probability of being bad, of being good, was bad
+        self._level = 1.0 - COVER  # as misses have moved it
         self._due = FEWEST
         self._kernel = ("linear", 1.0, 1.0)
         self._fit: dict[str, Floats] = {}
@@ -91,7 +97,8 @@ class Gauge:
         from. `busy` [t, s]: whether the station of a signal was at work."""
         busy = np.isfinite(values) if busy is None else busy & np.isfinite(values)
         x = np.hstack([self._averaged(values, busy), self._remembered(quality)])
-        out = Foretold(*(np.full(len(x), np.nan) for _ in range(3)), np.full(len(x), MEASURE))
+        unknown = np.full((3, len(x)), np.nan)
+        out = Foretold(unknown[0], unknown[1], unknown[2], np.full(len(x), MEASURE))
         start = 0
         while start < len(x):
             left = np.flatnonzero(np.isfinite(quality[start:]))
@@ -104,56 +111,74 @@ class Gauge:
             start = stop
         return out
 
-    def parts(self, values: Floats) -> Floats:
-        """By how much each signal moves what is foretold of the newest row from what is usual, [s]."""
-        if not self._fit:
-            return np.zeros(values.shape[1])
-        b = len(self.bands) - 1
-        x = np.append(self._averaged(values[:0], np.isfinite(values[:0]))[-1:], np.full((1, MEMORY), np.nan), axis=1)
-        whole = self._predict(x)[0][0]
-        s = (x.shape[1] - MEMORY) // b
-        moved = np.empty(s)
+    def parts(self) -> Floats:
+        """By how much each signal moves what is foretold of the newest row away from what is usual, [s]."""
+        s, b = self._rows.shape[1], len(self.bands) - 1
+        if not self._fit or not len(self._rows):
+            return np.zeros(s)
+        x = self._averaged(np.empty((0, s)), np.empty((0, s), bool))
+        x = np.hstack([x, np.full((1, MEMORY), np.nan)])
+        others = np.repeat(x, s + 1, axis=0)  # the last one stays as it is
         for i in range(s):
-            other = x.copy()
-            other[:, i * b : (i + 1) * b] = np.nan
-            moved[i] = whole - self._predict(other)[0][0]
-        return moved
+            others[i, i * b : (i + 1) * b] = np.nan
+        value = self._predict(others)[0]
+        return np.asarray(value[-1] - value[:-1])
 
     def _portion(self, x: Floats, quality: Floats, out: Foretold, start: int, stop: int) -> None:
         """Rows between two fits."""
         value, spread = self._predict(x[start:stop]) if self._fit else (out.value[start:stop], out.value[start:stop])
         out.value[start:stop] = value
-        ends = self._ends()
+        limits, ends = self._limits(), self._ends()
         for i, y in enumerate(quality[start:stop].tolist()):
+            risk = self._risk(value[i], spread[i]) if self.ready else (1.0, 1.0)
             if self.ready:
-                (a, b), (c, d) = value[i] + spread[i] * ends[0], value[i] + spread[i] * ends[1]
-                out.low[start + i], out.high[start + i] = a, b
-                if self.limits[0] <= a and b <= self.limits[1]:
+                out.low[start + i], out.high[start + i] = value[i] + spread[i] * ends
+                if risk[0] <= limits[0]:
                     out.answer[start + i] = ACCEPT
-                elif c > self.limits[1] or d < self.limits[0]:
+                elif risk[1] <= limits[1]:
                     out.answer[start + i] = REJECT
             if not np.isfinite(y):
                 continue
             if self._fit:
                 score = float((y - value[i]) / spread[i])
-                for k, rate in enumerate(self.rates if self.ready else ()):
-                    missed = not ends[k][0] <= score <= ends[k][1]
-                    self._levels[k] = min(self._levels[k] + STEP * (rate - missed), 0.5)
+                if self.ready:
+                    missed = not ends[0] <= score <= ends[1]
+                    self._level = min(max(self._level + STEP * (1.0 - COVER - missed), 0.0), 0.5)
+                    bad = float(not self.limits[0] <= y <= self.limits[1])
+                    self._risks = np.vstack([self._risks, [*risk, bad]])[-SCORED:]
                 self._scores = np.append(self._scores, score)[-SCORED:]
-                ends = self._ends()
+                limits, ends = self._limits(), self._ends()
             self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]])[-KEPT:]
             self._y = np.append(self._y, y)[-KEPT:]
 
-    def _ends(self) -> Floats:
-        """Ends of the intervals at both levels, in standard deviations foretold, [2, 2]."""
-        out = np.array([[-np.inf, np.inf]] * 2)
+    def _risk(self, value: float, spread: float) -> tuple[float, float]:
+        """The probabilities that a part is bad, and that it is good, each rather too high."""
         n = len(self._scores)
-        for k, level in enumerate(self._levels):
-            beyond = int(np.floor((n + 1) * max(level, 0.0) / 2))  # scores that may lie outside, on each side
-            if beyond >= 1:
-                ordered = np.sort(self._scores)
-                out[k] = ordered[beyond - 1], ordered[-beyond]
-        return out
+        may = value + spread * self._scores
+        good = int(((may >= self.limits[0]) & (may <= self.limits[1])).sum())
+        return (n - good + 1) / (n + 1), (good + 1) / (n + 1)
+
+    def _limits(self) -> tuple[float, float]:
+        """The risks up to which parts are accepted, and rejected."""
+        n, bad = len(self._risks), self._risks[:, 2] > 0.5
+        found = []
+        for rate, risk, wrong in zip(self.rates, self._risks.T[:2], (bad, ~bad), strict=True):
+            allowed = int(np.floor((n + 1) * rate)) - 1  # of the parts of the past, and the next may be one more
+            against = np.sort(risk[wrong])
+            if allowed < 0:  # too few to tell
+                found.append(rate)
+            else:
+                found.append(min(float(against[allowed]) - 1e-12, SURE) if len(against) > allowed else SURE)
+        return found[0], found[1]
+
+    def _ends(self) -> Floats:
+        """Ends of the interval, in standard deviations foretold, [2]."""
+        n = len(self._scores)
+        beyond = int(np.floor((n + 1) * self._level / 2))  # scores that may lie outside, on each side
+        if beyond < 1:
+            return np.array([-np.inf, np.inf])
+        ordered = np.sort(self._scores)
+        return np.array([ordered[beyond - 1], ordered[-beyond]])
 
     def _averaged(self, values: Floats, busy: Bools) -> Floats:
         """Means of every signal over every band up to each row, [t, s b]; the newest remembered row where t is 0."""
@@ -202,10 +227,11 @@ class Gauge:
             loss[tried] = float(np.mean((y[~early] - mean - k[np.ix_(~early, early)] @ weights) ** 2))
         self._kernel = min(loss, key=lambda one: loss[one])
         mean = float(y.mean())
-        inverse = np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y)))
+        noise = max(loss[self._kernel], 1e-18) ** 0.5
+        inverse = np.asarray(np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y))), np.float64)
         self._fit = {
             "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
-            "weights": inverse @ (y - mean), "inverse": inverse, "noise": np.array(max(loss[self._kernel], 1e-18) ** 0.5),
+            "weights": inverse @ (y - mean), "inverse": inverse, "noise": np.array(noise),
         }  # fmt: skip
 
     def _predict(self, x: Floats) -> tuple[Floats, Floats]:
@@ -225,7 +251,7 @@ class Gauge:
         """Take it up again."""
         vars(self).update(state)
         self._kernel = tuple(state["_kernel"])
-        self._said, self._levels = list(state["_said"]), list(state["_levels"])
+        self._said = list(state["_said"])
         self._fit = {k: np.asarray(v) for k, v in state["_fit"].items()}
 
 

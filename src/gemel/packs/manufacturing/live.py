@@ -12,13 +12,14 @@ from gemel.core import png
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.units import duration
+from gemel.core.units import SECOND, duration
 from gemel.core.values import Ack, Batch, Codes, Command
 from gemel.lab import defects
 from gemel.packs.doors import Doors, Row
 from gemel.packs.manufacturing.faults import MACHINES, Fault
 from gemel.packs.manufacturing.line import COLUMNS, MINUTE, Plant
 
+DAY = 86_400 * SECOND
 HIGHEST = {"release": 60.0, "family": 2.0, **{f"{m}_service": 1.0 for m in MACHINES}}
 """Signals that take commands, from 0 up to this."""
 
@@ -32,7 +33,7 @@ class Line:
     start; `upkeep`: the share of a tool's usual life after which the plant's own people service a machine while no
     command for any machine's service is valid (0: it runs to failure); `bearings`: how often a bearing begins to fail
     by itself, a machine and year; `dropouts`: how often a single reading is missing; `camera`: how often a picture is
-    taken of the part that left last ("" never; there are none of its past). `seed` fixes everything random.
+    taken of the part that left last ("" never; of its past there are those of the last day). `seed` fixes everything random.
 
     Signals are found by the field of their address, or by the address itself: `plant:mill_power`, `plant:any#size`,
     `plant:camera`. `M_service` (1: as soon as the part in work is done), `family` (0, 1, 2: which orders go first) and
@@ -73,18 +74,16 @@ class Line:
     @cached_property
     def past(self) -> list[Row]:
         """What was measured before the start; the plant is at its start afterwards."""
-        minutes = (self.start - self.plant.time) // MINUTE
-        return list(self.plant.advance(f"{minutes}min")) if minutes > 0 else []
+        before = (self.start - self.plant.time) // MINUTE
+        watched = min(before, DAY // MINUTE)
+        rows: list[Row] = list(self.plant.advance(f"{before - watched}min")) if before > watched else []
+        return rows + [self._minute() for _ in range(watched)]
 
     def tick(self) -> Row:
         """A minute on."""
         _ = self.past
         self._command()
-        time, values = self.plant.advance("1min")[0]
-        row: dict[str, float | bytes] = {**values}
-        if self._camera and time % self._camera == 0 and self.plant.left:
-            row["camera"] = png.encode(self._picture())
-        return time, row
+        return self._minute()
 
     def obey(self, command: Command) -> Ack:
         """What comes of a command now; the same id again gets the same answer."""
@@ -130,6 +129,13 @@ class Line:
             if value != self._given.get(name):
                 self.plant.command({name: value})
         self._given = valid
+
+    def _minute(self) -> Row:
+        time, values = self.plant.advance("1min")[0]
+        row: dict[str, float | bytes] = {**values}
+        if self._camera and time % self._camera == 0 and self.plant.left:
+            row["camera"] = png.encode(self._picture())
+        return time, row
 
     def _picture(self) -> Codes:
         image, _ = defects.part(self._light, self.plant.left[-1].defect)

@@ -58,14 +58,14 @@ async def findings(
     return reply(await hosted(request, twin).ask("findings", all=all))
 
 
-@route.get("/twins/{twin}/findings/{id:path}/why", tags=["findings"], **needs("read", dict[str, Any]))
+@route.get("/twins/{twin}/findings/{id}/why", tags=["findings"], **needs("read", dict[str, Any]))
 async def why(request: Request, twin: Name, id: Id, by: By = "attribution") -> Response:
     """Why a finding says what it says: shares of the signals, ranked causes, raw signals, similar findings of the past,
     and one sentence in English and Chinese."""
     return reply(await hosted(request, twin).ask("why", finding=id, by=by))
 
 
-@route.post("/twins/{twin}/findings/{id:path}/verdict", tags=["findings"], **needs("approve", list[Finding]))
+@route.post("/twins/{twin}/findings/{id}/verdict", tags=["findings"], **needs("approve", list[Finding]))
 async def verdict(request: Request, twin: Name, id: Id, body: Verdict) -> Response:
     """What a finding really was, as a person found. Detectors that learn from cases take it up."""
     return reply(await hosted(request, twin).ask("verdict", finding=id, was=body.was, by=caller(request).name))

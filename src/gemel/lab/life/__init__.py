@@ -1,0 +1,1 @@
+"""Learning remaining useful life from a fleet that ran to failure."""

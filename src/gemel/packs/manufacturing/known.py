@@ -1,0 +1,131 @@
+"""Known cases for the diagnosis of the line: what each fault of the emulator looks like, learned from runs of it.
+
+    python -m gemel.packs.manufacturing.known FILE.npz [RUNS] [FIRST_SEED]
+
+`known.npz` beside this file was made so, with 60 runs a kind from seed 100 000 on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gemel.core.units import SECOND, duration
+from gemel.core.values import Floats, Signal, Times
+from gemel.detectors.diagnosis.classifier import Case, Known, learn
+from gemel.detectors.diagnosis.features import Stretches
+from gemel.detectors.diagnosis.sight import Eyes, all_slots
+from gemel.detectors.diagnosis.view import view
+from gemel.packs.manufacturing.faults import FAULTS, MACHINES, Fault
+from gemel.packs.manufacturing.line import BUFFERS, COLUMNS, STATES, Plant
+
+HOUR, MINUTE = 3600 * SECOND, 60 * SECOND
+LEARN = 1440
+"""Rows of the normal time at the beginning of a run."""
+LOOKS = (1, 2, 3, 4.5, 6, 8, 10, 12, 15, 18, 22, 26)
+"""Hours after it began at which a fault is looked at."""
+SETTINGS = ("family", "release")
+
+
+def signals() -> list[Signal]:
+    """The line's signals, as the twin file has them."""
+    return [_signal(name) for name in COLUMNS]
+
+
+def _signal(name: str) -> Signal:
+    machine, _, what = name.partition("_")
+    asset = machine if machine in MACHINES and name not in BUFFERS else "line"
+    role = "controlled" if name in SETTINGS or what == "service" else "measured"
+    states = tuple(STATES) if what == "state" else ()
+    return Signal(name, "state" if states else "number", role=role, asset=asset, states=states)
+
+
+def cause(kind: str) -> str:
+    """A kind of fault as a diagnosis calls it: "bearing: damaged"."""
+    return f"{FAULTS[kind].component}: {FAULTS[kind].cause}"
+
+
+def wide() -> list[str]:
+    """The causes that are of the line as a whole."""
+    return [cause(kind) for kind, one in FAULTS.items() if not one.machines]
+
+
+class Run(NamedTuple):
+    """A recorded run: times [t], values [t, s], the fault in it, from when (ns) until when it was there."""
+
+    time: Times
+    values: Floats
+    fault: Fault | None
+    began: int
+    over: int
+
+
+def run(seed: int, kind: str = "", days: float = 3.0) -> Run:
+    """A run of the plant with one fault on its second day, where, when and how large by the seed; "" for none."""
+    rng = np.random.default_rng((seed, 77))
+    fault = None
+    if kind:
+        places = FAULTS[kind].machines
+        machine = str(rng.choice(places)) if places else ""
+        at = f"{1440 + int(rng.integers(60, 1200))}min"
+        fault = Fault(kind, machine, at=at, size=float(rng.uniform(0.6, 1.4)))
+    plant = Plant(seed=seed, faults=[fault] if fault else [], upkeep=0.7 * (seed % 2))
+    time, values, _ = plant.record(f"{round(days * 24)}h")
+    if fault is None:
+        return Run(time, values, None, 0, 0)
+    began = next(h.time for h in plant.happenings if h.what == "fault")
+    lasts = fault.lasts or FAULTS[kind].lasts
+    ends = [began + duration(lasts)] if lasts else []
+    ends += [h.time for h in plant.happenings if h.what == "renewed" and h.machine == fault.machine and h.time > began]
+    return Run(time, values, fault, began, min([*ends, int(time[-1]) + MINUTE]))
+
+
+def cases(runs: int, first: int) -> Iterator[Case]:
+    """What the assets saw in so many runs a kind, and in as many of eight days in which nothing was wrong."""
+    seed = first
+    for _ in range(runs):
+        for kind in (*FAULTS, ""):
+            yield from _cases(seed, kind)
+            seed += 1
+
+
+def _cases(seed: int, kind: str) -> Iterator[Case]:
+    one = run(seed, kind, 3.0 if kind else 8.0)
+    seen = eyes()
+    values = one.values[:, [COLUMNS.index(name) for name in seen.signals]]
+    usual = one.began or int(one.time[-1])
+    looks = [(int(row), False) for row in range(LEARN + 60, int(np.searchsorted(one.time, usual)), 240)]
+    for hours in LOOKS if kind else ():
+        at = one.began + round(hours * HOUR)
+        if at <= min(one.over, int(one.time[-1])):
+            looks.append((int(np.searchsorted(one.time, at, side="right")), True))
+    seen.fit(values[:LEARN])
+    past = LEARN
+    for row, ill in looks:
+        seen.take(values[past:row])
+        past = row
+        place = seen.view.assets.index(one.fault.asset) if one.fault and ill else -1
+        yield Case(seen.seen(), place, cause(kind) if ill else "", seed)
+
+
+def eyes() -> Eyes:
+    """Fresh eyes for the line."""
+    whole = view(signals())
+    return Eyes(whole, SETTINGS, all_slots(whole), Stretches())
+
+
+def known(runs: int = 60, first: int = 100_000) -> Known:
+    """What there is to know from so many runs a kind."""
+    found = list(cases(runs, first))
+    return learn(found, eyes().slots, wide(), Stretches(), MINUTE)
+
+
+if __name__ == "__main__":
+    path, *rest = sys.argv[1:]
+    made = known(*(int(x) for x in rest))
+    Path(path).write_bytes(made.save())
+    print(f"{made.cases} cases of {len(made.causes)} causes in {path}, version {made.version}")
