@@ -49,7 +49,7 @@ EARLIER = (101, 102, 103, 104)
 JUDGED = (1, 2, 3, 4, 5)
 SHARES = (0.4, 0.5, 0.6, 0.7, 0.8)
 USUAL = {"saw": 110.0, "mill": 80.0, "drill": 95.0, "grind": 130.0, "wash": 320.0}  # hours, as the makers say
-LOAD = {"signal": "family", "factors": [1.0, 0.85, 1.12]}  # the families' cutting force
+FACTORS = [1.0, 0.85, 1.12]  # the families' cutting force
 RENEWED = {"6": "1min", "5": "100min"}  # a service, or a repair, which is longer than any other stop
 SIGNALS = Signals([Signal(n, asset=n.split("_")[0] if n.split("_")[0] in MACHINES else "") for n in COLUMNS])
 SHARES_OF_LIFE = 8
@@ -179,8 +179,12 @@ def learn(months: Sequence[Month], lost: tuple[float, float]) -> Learned:
             "state": f"{machine}_state",
             "life": f"{lives[machine] / 0.9:.1f}h",
             "shape": 1.2 / spread,
+            "load": "family",
+            "factors": FACTORS,
         }
-        signals[f"{machine}_kurtosis"] = {"limit": KNOCKING, "state": f"{machine}_state"}
+        signals[f"{machine}_kurtosis"] = {
+            "limit": KNOCKING, "state": f"{machine}_state", "life": "9000h", "shape": 1.0,
+        }  # fmt: skip
     failure = {m: FAILURE_COST[m] + lost[0] for m in MACHINES}
     service = {m: SERVICE_COST[m] + lost[1] for m in MACHINES}
     return Learned(signals, failure, service, lives)
@@ -203,9 +207,11 @@ def _runs(month: Month, machine: str) -> list[_Run]:
         if event.machine != machine:
             continue
         if event.what == "failure":
-            frame = month.history([f"{machine}_{n}" for n in ("vibration", "state", "kurtosis")] + ["family"], began, event.time)
+            frame = month.history(
+                [f"{machine}_{n}" for n in ("vibration", "state", "kurtosis")] + ["family"], began, event.time
+            )
             level, state, knocks, family = frame.values.T
-            level = level / np.array(LOAD["factors"])[np.nan_to_num(family).astype(int)]
+            level = level / np.array(FACTORS)[np.nan_to_num(family).astype(int)]
             known = (state == 1) & np.isfinite(level)
             share = np.linspace(0, 1, len(level))
             if known[-180:].any():
@@ -242,9 +248,7 @@ class Ours:
     def __call__(self, month: Month) -> Mapping[str, float]:
         if month is not self._month:
             self._month = month
-            self._detector = Crossing(
-                self._learned.signals, {"kind": self._forecaster}, renewed=RENEWED, load=LOAD, within="400d"
-            )
+            self._detector = Crossing(self._learned.signals, {"kind": self._forecaster}, renewed=RENEWED, within="400d")
             self._detector.bind(month.setting())
             self._policy = Maintenance(
                 {

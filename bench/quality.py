@@ -90,7 +90,7 @@ def main() -> None:
     options = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
     days, seeds = int(options.get("--days", 30)), int(options.get("--seeds", 3))
     with Bench("quality") as bench:
-        lines = [watched(days, seed) for seed in range(101, 101 + seeds)]
+        lines = [watched(days, seed) for seed in range(201, 201 + seeds)]
         for tolerance in (TOLERANCE, TIGHT):
             limits, total = (CENTRE - tolerance, CENTRE + tolerance, ESCAPE, WASTE), np.zeros((2, 8))
             for n, (rows, parts) in enumerate(lines):

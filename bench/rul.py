@@ -7,9 +7,9 @@
 
 Protocol: learned from the training engines alone (normalisation, operating conditions, choice of sensors, weights and
 intervals); scored at the last cycle of each test engine, answers and truth capped at 125 cycles; each test engine is
-judged by its own rows. RMSE, and the sum of the NASA score (exp(d / 10) - 1 late, exp(-d / 13) - 1 early). What is scored
-are the exported files, asked as a twin asks them. `whole truth` is the same without a cap on the truth. Intervals are of
-the whole life; `cover` counts engines whose true life they hold, and, as the literature scores, with both cut at 125.
+judged by its own rows. RMSE, and the sum of the NASA score (exp(d / 10) - 1 late, exp(-d / 13) - 1 early). What is
+scored are the exported files, asked as a twin asks them. `whole truth`: without a cap on the truth. Intervals are of the
+whole life; `cover` counts engines whose true life they hold, and, as the literature scores, with both cut at 125.
 
 Gradient boosting beside: LightGBM on mean, slope, last value and spread of the last 30 cycles, the usual way; and the
 trees of the ensemble alone, which see the engine's whole history. Without torch there are no networks, and it says so.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -65,17 +66,18 @@ def main() -> None:
     from gemel.lab.supervised import begin
     from gemel.lab.task import read_task
 
-    shutil.rmtree(TRAINED, ignore_errors=True)
-    TRAINED.mkdir(parents=True)
-    data = write(TRAINED / "fleet.parquet", fleet(18))
-    small = {"window": 12, "steps": 300, "batch": 64}
-    begin(
-        data, TRAINED / "classify", read_task(task="classify", network="cnn", sizes={"width": 8, "layers": 2}, **small)
-    )
-    task = read_task(task="detect", network="autoencoder", own=60, sizes={"width": 8, "code": 3}, **small)
-    begin(data, TRAINED / "detect", task)
-    for path in (data, *TRAINED.rglob("*.pt")):
-        path.unlink()
+    small = {"window": 12, "steps": 300, "batch": 64, "own": 60}
+    tasks = {
+        "classify": read_task(task="classify", network="cnn", sizes={"width": 8, "layers": 2}, **small),
+        "detect": read_task(task="detect", network="autoencoder", sizes={"width": 8, "code": 3}, **small),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        data = write(Path(scratch) / "fleet.parquet", fleet(18))
+        for name, task in tasks.items():
+            begin(data, Path(scratch) / name, task)
+            (TRAINED / name).mkdir(parents=True, exist_ok=True)
+            for file in ("trained.onnx", "trained.json"):
+                shutil.copyfile(Path(scratch) / name / file, TRAINED / name / file)
 
 
 if __name__ == "__main__":

@@ -48,34 +48,15 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network on labelled telemetry: remaining life, classes, or what is abnormal."""
-    from gemel.serve.terminal import progress
-
-    with _needed():
-        from gemel.lab.supervised import begin
-        from gemel.lab.task import read_task
     columns = {"label": label, "unit": unit, "time": time, "condition": condition, "channels": _names(channels),
                "without": _names(without), "step": step}  # fmt: skip
     given = {"task": task, "network": network, "window": window, "optimiser": optimiser, "rate": rate, "steps": steps,
              "seeds": seeds, "ensemble": ensemble, "split": split, "own": own, "cap": cap,
              "alarms": alarms}  # fmt: skip
-    recipe = read_task(
-        config or "", columns={k: v for k, v in columns.items() if v}, **{k: v for k, v in given.items() if v}
-    )
-    try:
-        with progress(f"training {folder.name}", quiet=json) as bar:
-
-            def watch(done: int, of: int, text: str) -> None:
-                bar(done, of, text)
-                if not json and not sys.stderr.isatty() and done % max(of // 10, 1) < 25:
-                    print(f"step {done} of {of}  {text}", flush=True)
-
-            with _needed():
-                card = begin(
-                    data, folder, recipe, test=test or "", resume=resume, device=device, threads=threads, watch=watch
-                )
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
-        raise
+    card = _trained(
+        data, folder, config, {k: v for k, v in columns.items() if v}, {k: v for k, v in given.items() if v}, json,
+        test=test or "", resume=resume, device=device, threads=threads,
+    )  # fmt: skip
     if json:
         from gemel.core.codec import jsonable
 
@@ -83,6 +64,31 @@ def train(
         return
     _print(card)
     print(f"\nnext: {_next(card, folder)}")
+
+
+def _trained(
+    data: Path, folder: Path, config: Path | None, columns: Mapping[str, Any], given: Mapping[str, Any], quiet: bool,
+    **more: Any,
+) -> Mapping[str, Any]:  # fmt: skip
+    """The card of the run."""
+    from gemel.serve.terminal import progress
+
+    with _needed():
+        from gemel.lab.supervised import begin
+        from gemel.lab.task import read_task
+    recipe = read_task(config or "", columns=columns, **given)
+    try:
+        with progress(f"training {folder.name}", quiet=quiet) as bar, _needed():
+
+            def watch(done: int, of: int, text: str) -> None:
+                bar(done, of, text)
+                if not quiet and not sys.stderr.isatty() and done % max(of // 10, 1) < 25:
+                    print(f"step {done} of {of}  {text}", flush=True)
+
+            return begin(data, folder, recipe, watch=watch, **more)
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        raise
 
 
 def _names(text: str) -> list[str]:
@@ -113,8 +119,9 @@ def _print(card: Mapping[str, Any]) -> None:
           f"{len(card['answer']['channels'])} channels")  # fmt: skip
     for note in [*data["notes"], *card.get("test data", {}).get("notes", ())]:
         print(f"  note: {note}")
+    seconds, far = card["seconds"]["network"], card["difference"]
     print(f"{recipe['network']}: {card['trained']:,} weights trained, {recipe['steps']} steps of "
-          f"{recipe['optimiser']}, {card['seconds']['network']:.0f} s; ONNX differs by {card['difference']:.0e}")  # fmt: skip
+          f"{recipe['optimiser']}, {seconds:.0f} s; ONNX differs by {far:.0e}")  # fmt: skip
     shown = [k for k in SHOWN[recipe["task"]] if k in card["seeds"]["network"]]
     lines = [[method, *(_told(k, found[k]["mean"]) for k in shown)] for method, found in card["seeds"].items()]
     if recipe["seeds"] > 1:

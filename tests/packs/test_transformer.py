@@ -23,8 +23,8 @@ from gemel.core.errors import ConfigError, ConnectorError
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant
 from gemel.core.values import Batch, Command, Signal, Signals
-from gemel.packs.station import Station
 from gemel.packs.energy.transformer import COLUMNS, Plant, Row, Tank
+from gemel.packs.station import Station
 
 HOUR = duration("1h")
 START = "2025-05-20T10:00"

@@ -13,7 +13,7 @@ from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
-from gemel.core.values import Finding, Floats, Ints, Times
+from gemel.core.values import Bools, Finding, Floats, Ints, Times
 from gemel.detectors.statistics.judge import Delay
 from gemel.detectors.trained import Meaning, Trained, channels_of, spacing
 from gemel.loop.decide import Situation
@@ -29,7 +29,9 @@ class Classifier:
     of each asset are; a class that is not `usual` opens a finding of that name.
 
     The evidence holds the probability and the conformal p-value of every class. Where no class has a p-value above
-    `least`, the finding is "unlike anything known": another fault, a sensor in the wrong unit, a state never seen.
+    `least`, or a signal is further out than it ever was in training, the finding is "unlike anything known": another
+    fault, a sensor in the wrong unit, a state never seen. A network trained with `own` rows takes the first rows it
+    reads for the asset's usual ones.
 
     - `model`: the folder that the lab wrote.
     - `names`: how the signals of an asset are named, `"{channel}"` or for a fleet `"{asset}_{channel}"`. `assets`:
@@ -38,7 +40,8 @@ class Classifier:
     - `condition`: how the signal with the condition of operation is named, for a network trained with conditions; its
       value is the place of the condition in the training data, in alphabetical order.
     - `learn`: how far back it reads when it starts. `step`: spacing of the rows, by default that of the training data.
-    - `raise_after`, `clear_after`: rows in a row that say so before a finding opens, and before it closes.
+    - `raise_after`, `clear_after`: rows in a row that say so before a finding opens, and before it closes; that nothing
+      known fits has to last for a whole window more.
 
     Raises `PartError` for files that are not those of their card, `ConfigError` for a channel without a signal.
     """
@@ -179,8 +182,8 @@ class _Asset:
 
     def _answers(self, windows: Floats) -> list[tuple[str, dict[str, float]]]:
         """Of windows [b, t, c]: the finding each would be ("" for none), and its evidence."""
-        probability, out = self._probability(windows)
-        found = []
+        probability, out, outside = self._probability(windows)
+        found: list[tuple[str, dict[str, float]]] = []
         if self.meaning.task == "detect":
             for chance, score in zip(probability[:, 1], out, strict=True):
                 odd = score > self.meaning.limit
@@ -189,19 +192,21 @@ class _Asset:
                 )
             return found
         p = self.meaning.p(probability)
-        for row, ranks in zip(probability, p, strict=True):
+        for row, ranks, out_of in zip(probability, p, outside, strict=True):
             k = int(row.argmax())
             name = self.classes[k]
             evidence = {f"probability {c}": float(x) for c, x in zip(self.classes, row, strict=True)}
             evidence |= {f"p {c}": float(x) for c, x in zip(self.classes, ranks, strict=True)}
-            if ranks.max() <= self.part.least:
+            if ranks.max() <= self.part.least or out_of.any():
                 name = UNLIKE
+                evidence |= {f"outside {c}": 1.0 for c, far in zip(self.channels, out_of, strict=True) if far}
             elif name in self.part.usual or row[k] < self.part.sure:
                 name = ""
             found.append((name, evidence))
         return found
 
-    def _probability(self, windows: Floats) -> tuple[Floats, Floats]:
+    def _probability(self, windows: Floats) -> tuple[Floats, Floats, Bools]:
+        """Of windows [b, t, c]: probabilities [b, k], scores of detect [b], channels that are far out [b, c]."""
         b, t, _ = windows.shape
         count = len(self.channels)
         flat = windows[:, :, :count].reshape(b * t, count)
@@ -212,11 +217,11 @@ class _Asset:
             place = np.where(known, code, -1).astype(np.int32)
         centre = np.nanmean(self._own, axis=0) if self.meaning.own else None
         x = self.meaning.scaled(flat, place, centre).reshape(b, t, count)
-        out = self.network(x)
+        out, outside = self.network(x), self.meaning.outside(x)
         if self.meaning.task == "classify":
-            return out, out
+            return out, out, outside
         chance = 1 / (1 + np.exp(-np.clip(out, -50, 50)))
-        return np.stack([1 - chance, chance], axis=1), out
+        return np.stack([1 - chance, chance], axis=1), out, outside
 
     def _row(self, now: int, stamp: int, name: str, evidence: dict[str, float], news: dict[str, Finding]) -> None:
         """One row's answer: findings open after some that agree, and close after some that do not."""
@@ -228,7 +233,8 @@ class _Asset:
                 run[0] += 1
                 run[1] = stamp if run[0] == 1 else run[1]
             delay = self._delays.setdefault(known, Delay(self.part.clear_after))
-            raised = delay.take(run[0] >= self.part.raise_after)
+            wait = self.need if known == UNLIKE else 0  # while one state turns into another, a window is like neither
+            raised = delay.take(run[0] >= self.part.raise_after + wait)
             held = self._open.get(known)
             if raised and held is None:
                 news[known] = self._open[known] = self._opened(known, now, run[1], evidence)
@@ -258,7 +264,7 @@ class _Asset:
     def scored(self, finding: Finding, windows: Floats) -> Floats:
         """Logarithms of the odds of the finding's class (of what is not usual, for one that is none), [b]."""
         cut = windows[:, -self.need :, :]
-        probability, out = self._probability(cut)
+        probability, out, _ = self._probability(cut)
         if self.meaning.task == "detect":
             return out
         if finding.name in self.classes:

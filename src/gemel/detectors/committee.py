@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from gemel.core.errors import ConfigError, nearest
 from gemel.core.explain import Sight
 from gemel.core.registry import build, declared
-from gemel.core.setting import Setting
+from gemel.core.setting import Bound, Setting
 from gemel.core.values import Finding, Floats
 from gemel.detectors.statistics.judge import COMBINE, Statistics
 from gemel.detectors.watch import Watch, Watching
@@ -85,6 +85,9 @@ class Committee:
         return [one for member in self.members for one in member.statistics()]
 
     def bind(self, setting: Setting) -> None:
+        for member in self.members:
+            if isinstance(member, Bound):
+                member.bind(setting)
         self._watch.bind(setting)
 
     def inspect(self, situation: Situation) -> list[Finding]:

@@ -24,7 +24,7 @@ from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import build, declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
-from gemel.core.values import BAD, GOOD, LEVELS, Finding, Floats, Frame, Times
+from gemel.core.values import BAD, GOOD, LEVELS, Finding, Floats, Frame, Ints, Times
 from gemel.loop.decide import Situation
 from gemel.loop.forecast import Forecaster
 
@@ -46,7 +46,7 @@ MEDIAN = LIVES.index(0.5)
 WIDE = (0.005, *LEVELS, 0.995)
 """The levels of the paths that are followed; the outermost as far out as a normal distribution has them."""
 GRID = np.linspace(0.0025, 0.9975, 200)
-KEYS = ("limit", "below", "state", "life", "shape", "wear")
+KEYS = ("limit", "below", "state", "life", "shape", "wear", "load", "factors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class Watched:
     life: float
     shape: float
     wear: tuple[tuple[float, float], ...] = ()
+    load: str = ""
+    factors: tuple[float, ...] = (1.0,)
 
     def read(self, values: Floats) -> Floats:
-        """What is foreseen of values of the signal: their wear, where a table says it; straight on beyond its ends."""
+        """What is foreseen of values of the signal: their wear, where a table says it; straight on beyond its end."""
         if not self.wear:
             return values
         level, wear = np.array(self.wear).T
         found = np.interp(values, level, wear)
-        for end, inner in ((0, 1), (-1, -2)):
-            slope = (wear[end] - wear[inner]) / (level[end] - level[inner])
-            outside = values < level[0] if end == 0 else values > level[-1]
-            found = np.where(outside, wear[end] + slope * (values - level[end]), found)
+        slope = (wear[-1] - wear[-2]) / (level[-1] - level[-2])
+        found = np.where(values > level[-1], wear[-1] + slope * (values - level[-1]), found)
         return np.asarray(np.where(np.isfinite(values), found, np.nan))
 
 
@@ -83,13 +83,14 @@ class Crossing:
 
     - `signals`: signal -> `{ limit, below, state, life, shape, wear }`. `limit`: a number, or a list of the levels at
       which earlier ones failed. `wear`: rows `[level, wear]` where the signal does not grow straight with wear; the
-      limits are then wears, and it is the wear that is foreseen. `below`: it falls to the limit instead of rising. `state`: the machine's state signal. `life`
+      limits are then wears, and it is the wear that is foreseen. `load`, `factors`: a signal of codes 0, 1, ... and by
+      how much the watched one is larger then. `below`: it falls to the limit instead of rising. `state`: the machine's state signal. `life`
       and `shape`: scale and shape of the Weibull distribution of lives, where they are known.
     - `forecaster`: any forecaster, `{ kind = "foundation" }`, that is shown the signal since the machine was renewed;
       without one the twin's own forecasts are used, and of the signal's past nothing is.
     - `running`: the states in which the signal shows wear. `renewed`: state -> how long it must have lasted to mean
       that the machine is as good as new after it.
-    - `load`: `{ signal, factors }`, a signal of numbers 0, 1, ... and by how much the watched ones are larger then.
+    - `settle`: how long after a change of load the signal is not used.
     - `step`, `context`, `horizon`: spacing, longest past and reach of the forecasts.
     """
 
@@ -99,7 +100,7 @@ class Crossing:
         forecaster: Mapping[str, Any] | Forecaster | None = None,
         running: Sequence[int] = (1,),
         renewed: Mapping[str, str] | None = None,
-        load: Mapping[str, Any] | None = None,
+        settle: str = "1h",
         step: str = "1h",
         context: str = "14d",
         horizon: str = "2d",
@@ -111,7 +112,7 @@ class Crossing:
             problems.append("crossing: it needs a signal to watch")
         try:
             self._step, self._context, self._horizon = duration(step), duration(context), duration(horizon)
-            self._within = duration(within)
+            self._within, self._settle = duration(within), duration(settle)
             self._renewed = {int(k): duration(v) for k, v in (renewed or {"6": "1min"}).items()}
             if self._horizon < 4 * self._step:
                 problems.append("crossing: the horizon must be four steps or more")
@@ -120,11 +121,6 @@ class Crossing:
         except ValueError:
             problems.append('crossing: renewed has the codes of states, { "6" = "1min" }')
         self._running = np.array(list(running), np.float64)
-        self._load, self._factors = "", np.ones(1)
-        if load is not None:
-            self._load, self._factors = str(load.get("signal", "")), np.array(load.get("factors", []), float)
-            if not self._load or not len(self._factors) or not (self._factors > 0).all():
-                problems.append("crossing: load needs a signal and factors above zero")
         if problems:
             raise ConfigError(problems, 'signals = { mill_vibration = { limit = 2.0, state = "mill_state" } }')
         self._forecaster: Forecaster | None = (
@@ -137,7 +133,7 @@ class Crossing:
     def bind(self, setting: Setting) -> None:
         """Checks the signals."""
         known = setting.signals.names
-        named = [n for w in self._watched for n in (w.name, w.state) if n] + ([self._load] if self._load else [])
+        named = [n for w in self._watched for n in (w.name, w.state, w.load) if n]
         unknown = [f"crossing: unknown signal '{n}'{nearest(n, known)}" for n in named if n not in known]
         if unknown:
             raise ConfigError(unknown, f"known: {', '.join(known)}")
@@ -192,7 +188,7 @@ class Crossing:
         setting = self._setting
         if setting is None or setting.history is None:
             return np.empty(0, np.int64), np.empty(0), 0.0, False
-        every, names = setting.every, [n for n in (watched.name, watched.state, self._load) if n]
+        every, names = setting.every, [n for n in (watched.name, watched.state, watched.load) if n]
         end = now // every * every
         frame = setting.history(names, end - self._context + every, end, every=every)
         values, usable = frame.values[:, 0].astype(float), np.isfinite(frame.values[:, 0])
@@ -203,9 +199,12 @@ class Crossing:
             usable[:fresh] = False
         else:
             fresh = 0
-        if self._load:
-            code = np.nan_to_num(frame.column(self._load)).astype(int)
-            values = values / self._factors[np.clip(code, 0, len(self._factors) - 1)]
+        if watched.load:
+            code = held(frame.column(watched.load))
+            values = values / np.array(watched.factors)[np.clip(code, 0, len(watched.factors) - 1)]
+            rows = np.arange(len(code))
+            changed = np.maximum.accumulate(np.where(np.diff(code, prepend=code[:1]) != 0, rows, -len(rows)))
+            usable &= rows - changed >= self._settle // every
         size = self._step // every
         back = len(values) // size * size  # whole steps, counted from now
         values, usable = values[len(values) - back :], usable[len(usable) - back :]
@@ -272,6 +271,12 @@ def trend(watched: Watched, hours: Floats, values: Floats, age: float, known: bo
     noise = math.sqrt(max(float(apart.var(ddof=1)), 1e-300) / lag / span)
     weight = 1.0 if math.isinf(sd) else sd * sd / (sd * sd + noise * noise)
     return weight * seen + (1 - weight) * mean, math.sqrt(weight) * noise, level
+
+
+def held(values: Floats) -> Ints:
+    """Codes [t], missing ones as the one before."""
+    rows = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
+    return np.nan_to_num(values[rows]).astype(np.int32)
 
 
 def steadied(paths: Floats) -> Floats:
@@ -357,4 +362,7 @@ def _watched(name: str, given: Any, problems: list[str]) -> Watched:
     if table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any()):
         problems.append(f"{where}: wear has rows [level, wear], two or more, both rising")
         table = ()
-    return Watched(name, spread([float(x) for x in limits], sign), sign, str(row.get("state", "")), life, shape, table)
+    factors = tuple(float(x) for x in row.get("factors", (1.0,)))
+    if not factors or min(factors) <= 0:
+        problems.append(f"{where}: factors must be above zero")
+    return Watched(name, spread([float(x) for x in limits], sign), sign, str(row.get("state", "")), life, shape, table, str(row.get("load", "")), factors)

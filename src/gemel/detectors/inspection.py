@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import SECOND, instant_id
 from gemel.core.values import Finding, Floats
-from gemel.detectors.statistics.parts import SHIPPED, Limit, Network, Verdict, heat, strange
+from gemel.detectors.statistics.parts import SHIPPED, Limit, Network, heat, strange
 from gemel.detectors.statistics.pictures import Look, features
 from gemel.loop.decide import Situation
 
@@ -190,68 +191,72 @@ class Inspection:
         news += self._looked(time, code, now)
         if LOOK in self._open or self._look.odd(row):
             return news
-        verdict = self._network.judge(seen)
-        part = _Part(time, code, verdict.score, verdict.score > self._limit.value())
+        score = self._network.judge(seen).score
+        part = _Part(time, code, score, score > self._limit.value())
+        if len(self._parts) == self.window and REJECTS not in self._open:  # what leaves the window was usual
+            self._judged, self._refused = self._judged + 1, self._refused + self._parts[0].rejected
         self._parts.append(part)
         self._awaited.append((time, part.score))
         self._calm = 0 if part.rejected else self._calm + 1
-        if REJECTS not in self._open:
-            self._judged, self._refused = self._judged + 1, self._refused + part.rejected
-        elif self._calm >= CALM:
+        if REJECTS in self._open and self._calm >= CALM:
+            self._parts.clear()
             return news + self._closed(REJECTS, now, f"{CALM} good parts in a row")
-        return news + (self._rejected(part, verdict, now) if part.rejected else [])
+        return news + (self._again(part, now) if REJECTS in self._open else self._first(now))
 
     def _looked(self, time: int, code: float, now: int) -> list[Finding]:
         """Whether the pictures themselves are others than they were."""
         rows = np.array(self._rows)
         said = [self._look.moved(rows[-n:]) for n in (SEVERAL, self.window) if len(rows) >= n]
         if LOOK in self._open:
-            calm = bool(said) and said[0][1] < 0.7
-            return self._closed(LOOK, now, "pictures look as usual again") if calm else []
+            if not said or said[0][1] >= 0.7:
+                return []
+            self._rows.clear()
+            return self._closed(LOOK, now, "pictures look as usual again")
         what, far = max(said, key=lambda one: one[1], default=("", 0.0))
         odd = self._look.odd(rows[-1]) if len(rows) else ""
         if far <= 1.0 and not (odd and len(rows) > 1 and self._look.odd(rows[-2])):
             return []
         news = self._closed(REJECTS, now, "the pictures themselves have changed, so rejects say nothing")
         self._parts.clear()
-        text = (
-            f"pictures of {self._name} are {what}: light, focus, dirt on the lens, or the same mark on every part"
-            if far > 1.0
-            else f"the {odd} of {self._name} is out of all bounds"
-        )
-        return news + self._told_of(
-            LOOK, time, now, 0.6, f"{text}; parts are not judged", {"picture": code, "moved": far}
-        )
+        what = what if far > 1.0 else f"the {odd} is out of all bounds"
+        text = f"{what} in the pictures of {self._name} (light, focus, dirt, or one mark on every part): not judged"
+        return news + self._told_of(LOOK, time, now, 0.6, text, {"picture": code, "moved": far})
 
-    def _rejected(self, part: _Part, verdict: Verdict, now: int) -> list[Finding]:
-        """What a reject adds to those before it."""
-        count, parts = sum(p.rejected for p in self._parts), len(self._parts)
-        held = self._open.get(REJECTS)
-        if held is None:
-            share = max(self._refused / self._judged, self.rejects)
-            spacing = max((self._parts[-1].time - self._parts[0].time) / max(parts - 1, 1), 1.0)
-            chance = min(self.alarms * spacing / (7 * DAY), 0.05)
-            first = next(i for i, p in enumerate(self._parts) if p.rejected)
-            since = np.array(self._rows)[first - parts :]
-            if not strange(count, self.window, share, chance) or self._look.moved(since)[1] > 1.0:
-                return []
-            self._told[_id(REJECTS, self._subject, now)] = [p.score for p in self._parts if p.rejected]
-            self._told = dict([*self._told.items()][-5:])
-        else:
-            self._told.setdefault(held.id, []).append(part.score)
-            worse = verdict.score - self._limit.value() > held.evidence["score"] + 1.0
-            if not worse and count < 1.5 * held.evidence["rejected"]:
-                return []
-        start = next(p.time for p in self._parts if p.rejected)
-        row, column = verdict.row, verdict.column
-        evidence = {"picture": part.code, "row": float(row), "column": float(column), "rejected": float(count),
-                    "parts": float(parts), "score": verdict.score - self._limit.value()}  # fmt: skip
-        try:
-            drawn = heat(verdict.cells, self._limit.value(), self._network.side)
-            evidence["heat"] = self._blobs.put(png.encode(drawn), "png")
-        except GemelError:
-            pass  # a full disk: the finding stands without
-        text = f"{count} of the last {parts} parts are rejected; in the picture at row {row}, column {column}"
+    def _first(self, now: int) -> list[Finding]:
+        """Whether there are more rejects than usual. It waits for some pictures after the first of them: a dirty lens is
+        known by then."""
+        rejects = [p for p in self._parts if p.rejected]
+        since = len(self._parts) - next((i for i, p in enumerate(self._parts) if p.rejected), len(self._parts))
+        share = max(self._refused / self._judged, self.rejects)
+        spacing = (self._parts[-1].time - self._parts[0].time) / max(len(self._parts) - 1, 1)
+        chance = min(max(self.alarms * spacing / (7 * DAY), 1e-6), 0.05)
+        if since < SEVERAL or not strange(len(rejects), self.window, share, chance):
+            return []
+        if self._look.moved(np.array(self._rows)[-since:])[1] > 1.0:
+            return []
+        self._told[_id(REJECTS, self._subject, now)] = [p.score for p in rejects]
+        self._told = dict([*self._told.items()][-5:])
+        return self._shown(rejects[0].time, max(rejects, key=lambda p: p.score), now)
+
+    def _again(self, part: _Part, now: int) -> list[Finding]:
+        """What one more part adds to the finding: a worse defect, or many more of them."""
+        held, count = self._open[REJECTS], sum(p.rejected for p in self._parts)
+        if not part.rejected:
+            return []
+        self._told.setdefault(held.id, []).append(part.score)
+        worse = part.score - self._limit.value() > held.evidence["score"] + 1.0
+        return self._shown(held.start, part, now) if worse or count >= 1.5 * held.evidence["rejected"] else []
+
+    def _shown(self, start: int, part: _Part, now: int) -> list[Finding]:
+        """The finding, with the picture of this part and where its defect is."""
+        count, parts, limit = sum(p.rejected for p in self._parts), len(self._parts), self._limit.value()
+        evidence = {"picture": part.code, "rejected": float(count), "parts": float(parts), "score": part.score - limit}
+        text = f"{count} of the last {parts} parts are rejected"
+        with suppress(GemelError):  # the picture is gone, or the disk is full: the finding stands without
+            verdict = self._network.judge(self._network.fitted(png.decode(self._blobs.get(part.code))))
+            evidence |= {"row": float(verdict.row), "column": float(verdict.column)}
+            text += f"; in the picture at row {verdict.row}, column {verdict.column}"
+            evidence["heat"] = self._blobs.put(png.encode(heat(verdict.cells, limit, self._network.side)), "png")
         return self._told_of(REJECTS, start, now, min(0.4 + count / parts, 1.0), text, evidence)
 
     # -- telling -----------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ class Metrology:
         for i, answer in enumerate(said.answer.tolist()):
             self._rows = self._rows + 1 if answer == self._last else 1
             self._last = answer
-            if self._gauge.ready:
+            if self._gauge.ready and np.isfinite(said.value[i]):
                 news += self._told(situation.now, int(time[i]), said, i)
         return news
 

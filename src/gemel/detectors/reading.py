@@ -19,6 +19,8 @@ from gemel.loop.decide import Situation
 
 MOST = 50_000
 """Rows read at once, after a pause."""
+ABSURD = 1e60
+"""No reading counts as larger: the fourth power of one must still be a number."""
 
 
 class Reading:
@@ -63,7 +65,7 @@ class Reading:
         time, values = self._off(situation) if self._residuals else self._heard(situation)
         if len(time):
             self._last = int(time[-1])
-        return time, values
+        return time, np.clip(values, -ABSURD, ABSURD)
 
     def _heard(self, situation: Situation) -> tuple[Times, Floats]:
         setting, step = self._setting, self.step

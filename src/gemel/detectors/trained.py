@@ -20,7 +20,7 @@ from gemel.core.errors import ConfigError, PartError, nearest
 from gemel.core.onnx import session
 from gemel.core.setting import Setting
 from gemel.core.units import duration, spell
-from gemel.core.values import Float32s, Floats, Ints
+from gemel.core.values import Bools, Float32s, Floats, Ints
 
 NAME = "trained"
 FAR = 10.0
@@ -53,6 +53,7 @@ class Meaning:
     temperature: float = 1.0
     scores: tuple[tuple[float, ...], ...] = ()  # of windows held back: 1 - probability of each true class; or normal
     limit: float = 0.0  # of the score of detect
+    reach: tuple[float, ...] = ()  # how far from 0 the mean of a channel has been in training, over a window
 
     def scaled(self, values: Floats, condition: Ints | None = None, centre: Floats | None = None) -> Float32s:
         """Rows [t, c] in deviations from the usual, 0 where missing. `condition` [t] is a place in `conditions`, -1 for
@@ -78,6 +79,13 @@ class Meaning:
     def contributions(self, out: Float32s | Floats, windows: Float32s) -> Floats:
         """How far each channel is from what the network makes of it, [b, c]: over the whole window, squared."""
         return np.asarray(((np.asarray(out, np.float64) - windows) ** 2).mean(axis=1))
+
+    def outside(self, windows: Float32s) -> Bools:
+        """Channels that lie further out than they ever did in training, [b, c]: whatever the network says of such a
+        window, it has not learned."""
+        if not self.reach:
+            return np.zeros((len(windows), len(self.channels)), bool)
+        return np.asarray(np.abs(windows.mean(axis=1)) > 1.5 * np.asarray(self.reach) + 1.0)
 
     def p(self, probability: Floats) -> Floats:
         """Conformal p-values [b, k] from probabilities [b, k]: of windows of class k held back, the share that was at
@@ -113,6 +121,10 @@ class Trained:
                 f"gemel lab train --task {tasks[0]}",
             )
         self._session = session(self.artifact.files[f"{NAME}.onnx"], "train it again: gemel lab train")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trained:
+        """Itself: it has no memory."""
+        return self
 
     def run(self, windows: Float32s) -> Float32s:
         """The graph's own answer to scaled windows [b, t, c]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -149,6 +150,7 @@ def _put(values: Floats, normal: Floats, columns: list[int]) -> Floats:
 
 
 def _changes(question: Question, past: Past, found: Found) -> tuple[Change, ...]:
+    """Each stretch in which a control differs; a switch has one for every position."""
     starts = np.concatenate([[past.belief.time], question.time[:-1]])
     changes = []
     for control in past.controls:
@@ -156,24 +158,23 @@ def _changes(question: Question, past: Past, found: Found) -> tuple[Change, ...]
             continue
         was = past.inputs[:, list(past.simulator.inputs).index(control.name)]
         path = found.paths[control.name]
-        differs = np.flatnonzero(np.abs(path - was) > 1e-9 * max(float(np.abs(was).max()), 1.0))
-        if not len(differs):
-            continue
-        a, b = int(differs[0]), int(differs[-1])
-        held = slice(a, b + 1)
-        changes.append(
-            Change(
-                control.name, int(starts[a]), int(question.time[b]), float(was[held].mean()), float(path[held].mean())
-            )
-        )
+        differs = np.abs(path - was) > 1e-9 * max(float(np.abs(was).max()), 1.0)
+        turns = np.diff(differs.astype(int), prepend=0) != 0
+        if control.states or control.type == "state":
+            turns |= np.diff(path, prepend=path[0]) != 0
+        for held in np.split(np.arange(len(path)), np.flatnonzero(turns)):
+            if len(held) and differs[held[0]]:
+                mean = float(was[held].mean()), float(path[held].mean())
+                changes.append(Change(control.name, int(starts[held[0]]), int(question.time[held[-1]]), *mean))
     return tuple(sorted(changes, key=lambda c: c.start))
 
 
 def _said(question: Question, changes: tuple[Change, ...], found: Found) -> tuple[Sentence, ...]:
     english, chinese = [], []
+    past = question.past
+    states = {c.name: c.states for c in past.controls} if past is not None else {}
     for one in changes:
-        unit = question.units.get(one.signal, "")
-        needed, actual = (f"{v:.3g}{' ' if unit else ''}{unit}" for v in (one.needed, one.actual))
+        needed, actual = (_named(v, one.signal, question, states) for v in (one.needed, one.actual))
         since, until = stamp(one.start), stamp(one.end)
         english.append(f"{one.signal} at {needed} instead of {actual} from {since} to {until} UTC")
         chinese.append(f"{one.signal}在UTC {since}至{until}为{needed}而非{actual}")
@@ -189,11 +190,18 @@ def _said(question: Question, changes: tuple[Change, ...], found: Found) -> tupl
     )
 
 
+def _named(value: float, signal: str, question: Question, states: Mapping[str, Sequence[str]]) -> str:
+    """A value with its unit, or the name of a state."""
+    names, unit = states.get(signal) or (), question.units.get(signal, "")
+    if names and value == round(value) and 0 <= value < len(names):
+        return names[round(value)]
+    return f"{value:.3g}{' ' if unit else ''}{unit}"
+
+
 def _hangs(question: Question, changes: tuple[Change, ...]) -> tuple[Sentence, ...]:
     english, chinese = [], []
     for one in changes:
-        unit = question.units.get(one.signal, "")
-        needed, actual = (f"{v:.3g}{' ' if unit else ''}{unit}" for v in (one.needed, one.actual))
+        needed, actual = (_named(v, one.signal, question, {}) for v in (one.needed, one.actual))
         english.append(f"{one.signal} at {needed} instead of {actual}")
         chinese.append(f"{one.signal}平均为{needed}而非{actual}")
     words: dict[str, str | float] = {"changes": listed(english), "chinese": "，".join(chinese)}

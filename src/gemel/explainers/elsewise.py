@@ -53,7 +53,8 @@ class Elsewise:
             raise ValueError(f"inputs {past.inputs.shape} do not belong to a window of {len(question.time)} rows")
         self._question, self._past, self._limit, self._probability = question, past, limit, probability
         self._simulator: Simulator = simulator
-        self._dt = float(question.time[0] - past.belief.time) / 1e9
+        step = question.time[1] - question.time[0] if len(question.time) > 1 else question.time[0] - past.belief.time
+        self._dt = float(step) / 1e9
         self._members = members
         self.runs = 0
         self._memory, self._off = self._started(past.seed, members)

@@ -63,7 +63,8 @@ def carry(folder: Path, task: Task, runs: Sequence[Scored], about: Mapping[str, 
         "seeds": {m: _spread([r.scores[m] for r in runs if m in r.scores]) for m in methods},
         "sha256": {path.name: digest(path)},
     }
-    (folder / f"{NAME}.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in card.items())
+    (folder / f"{NAME}.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     return card
 
 

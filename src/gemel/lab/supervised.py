@@ -108,7 +108,8 @@ def learn(ready: Prepared, seed: int, folder: Path, device: str, watch: Watch) -
     kinds = len(table.classes)
     goal = _goal(table, task)
     unit = (task.cap or float(goal[ends].max()) or 1.0) if task.task == "rul" else 1.0
-    meaning = replace(meaning, unit=unit, cap=task.cap)
+    far = np.abs(windows.at(ends[:: max(1, len(ends) // 4000)]).mean(axis=1)).max(axis=0)
+    meaning = replace(meaning, unit=unit, cap=task.cap, reach=tuple(far.tolist()))
     outputs = kinds if task.task == "classify" else task.outputs
     began = time.perf_counter()
     members = [Member(task, seed, i, len(table.channels), outputs, folder, device) for i in range(task.ensemble)]
@@ -182,7 +183,7 @@ def calibrated(
         unlike = 1.0 - meaning.read(out, windows.rows[:0])[np.arange(len(place)), place]
         kept = [unlike[place == k] for k in range(len(meaning.classes))]
         thin = [np.sort(x)[:: max(1, len(x) // KEPT)] for x in kept]
-        return replace(meaning, scores=tuple(tuple(x.tolist()) for x in thin))
+        return replace(meaning, scores=tuple(_short(x) for x in thin))
     normal = ~(goal[ends] == 1)
     score = meaning.read(out[normal], windows.at(ends[normal]))
     tail = Calibration(memory=len(score))
@@ -192,7 +193,7 @@ def calibrated(
     if bounded:  # what was learned from labels says little more than yes or no: there is no tail to follow far
         limit = min(limit, max(float(score.max(initial=0.0)), 0.0))
     kept_scores = np.sort(score)[:: max(1, len(score) // KEPT)]
-    return replace(meaning, limit=limit, scores=(tuple(kept_scores.tolist()),))
+    return replace(meaning, limit=limit, scores=(_short(kept_scores),))
 
 
 def scored(meaning: Meaning, out: Floats, windows: Float32s, truth: Floats) -> dict[str, Any]:
@@ -203,6 +204,11 @@ def scored(meaning: Meaning, out: Floats, windows: Float32s, truth: Floats) -> d
     if meaning.task == "classify":
         return measures.classes(answer, truth, meaning.classes)
     return measures.alarms(answer, meaning.limit, truth == 1)
+
+
+def _short(x: Floats) -> tuple[float, ...]:
+    """Numbers with the digits that count."""
+    return tuple(float(f"{one:.6g}") for one in x)
 
 
 def _goal(table: Table, task: Task) -> Floats:

@@ -27,6 +27,7 @@ from gemel.detectors.diagnosis.features import FEATURES, Stretches
 
 FORMAT = 1
 ARRAYS = ("weights", "bias", "scale", "middle", "spread", "reach")
+LEAST_STEPS = 300  # of the fit, however few cases there are
 SHRINK = 20.0  # cases' worth of the common spread in a signature
 LOOSE = 1.3  # times the distance of the farthest hundredth of the known cases, beyond which nothing known fits
 
@@ -188,6 +189,7 @@ def _softmax(
     w, b = np.zeros((2 * k, c), np.float32), np.full(c, -3.0, np.float32)
     mw, vw, mb, vb = np.zeros_like(w), np.zeros_like(w), np.zeros_like(b), np.zeros_like(b)
     size, step = min(256, n), 0
+    rounds = max(rounds, -(-LEAST_STEPS // max(n // size, 1)))
     steps = rounds * max(n // size, 1)
     for _ in range(rounds):
         order = rng.permutation(n)

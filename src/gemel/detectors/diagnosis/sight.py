@@ -28,6 +28,9 @@ class Eyes:
         self.normal = Normal(view, tuple(settings))
         self.signals = (*view.signals, *(s for s in settings if s not in view.signals))
         self.states = np.array([c.state >= 0 for c in view.columns])
+        self._modelled = np.zeros(
+            len(view.columns), bool
+        )  # held from turn to turn, so nothing is said of its roughness
         self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
         self._settings = [self.signals.index(s) for s in settings]
         self._memory: Memory | None = None
@@ -57,6 +60,7 @@ class Eyes:
         for i, column in enumerate(self.view.columns):
             if model and column.signal in model and column.state < 0:
                 found[:, i] = model[column.signal]
+                self._modelled[i] = True
         most = self.spans.rows
         self._rows = np.vstack([self._rows, rows])[-most:]
         self._off = np.vstack([self._off, found[:, self._numbers].astype(np.float32)])[-most:]
@@ -72,7 +76,7 @@ class Eyes:
         """What the assets see now, [a, k, f]."""
         columns, residuals = self._held()
         aside = self.normal.aside(columns)
-        found = features(residuals, columns, aside, len(columns), self.spans, self.states)
+        found = features(residuals, columns, aside, len(columns), self.spans, self.states | self._modelled)
         return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
 
     def judged(self, windows: Floats) -> Floats:

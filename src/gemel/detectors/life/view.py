@@ -33,14 +33,14 @@ class View:
         one, square, ramp = _sums(x), _sums(x * x), _sums(x * t[:, None])
         own = self._own(one, t)
         found: list[Floats] = [t[:, None].astype(float)]
-        for span in (*self.spans, len(x)):
+        for i, span in enumerate((*self.spans, len(x))):
             start = np.maximum(t - span, 0)
             n = (t - start)[:, None]
             mean = (one[t] - one[start]) / n
             middle = (t + start + 1)[:, None] / 2
             slope = ((ramp[t] - ramp[start]) / n - middle * mean) / np.maximum((n * n - 1) / 12, 1e-9)
             found += [mean, np.where(n > 3, slope, 0.0)]
-            if span == self.spans[-1]:
+            if i == len(self.spans) - 1:
                 found.append(np.sqrt(np.maximum((square[t] - square[start]) / n - mean * mean, 0.0)))
         moving = self._moving(x)
         return np.hstack([*found, x, moving, moving - own, own]).astype(np.float32)

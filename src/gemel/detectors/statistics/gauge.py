@@ -30,15 +30,17 @@ BANDS = (0, 30, 120)
 """Rows ago between which signals are averaged."""
 MEMORY = 4
 """Features of the last measurements: means of the last 2, 5 and 15, and how long ago the last was."""
-KEPT, SCORED = 700, 500
+KEPT, SCORED = 500, 500
 """Measured rows that are learned from, and that intervals are made of, at most."""
-FEWEST, AGAIN = 60, 40
-"""Measured rows before anything is foretold, and from one fit to the next."""
+FEWEST, AGAIN, CHOOSE = 60, 40, 5
+"""Measured rows before anything is foretold, and from one fit to the next; fits from one choice of kernel on."""
 COVER = 0.9
 """The share of parts inside their interval."""
 STEP = 0.01
 """By how much a miss moves the level of the intervals."""
-SURE = 0.1
+CALM = 10
+"""Measured parts from which it is told how much they scatter now; and as many count as if they had been usual."""
+SURE = 0.05
 """A part that is bad with a higher probability is never accepted, one that is good with a higher never rejected."""
 _TRIED = (
     *(("linear", 1.0, ridge) for ridge in (0.1, 1.0, 10.0)),
@@ -80,11 +82,12 @@ class Gauge:
         self._age = 0  # rows since the last
         self._x: Floats = np.empty((0, 0))  # [n, f]
         self._y: Floats = np.empty(0)  # [n]
+        self._late: list[float] = []  # squares of the last scores, before they are seen in their own light
         self._scores: Floats = np.empty(0)  # signed, in standard deviations foretold
         self._risks: Floats = np.empty((0, 3))  # of the same parts: probability of being bad, of being good, was bad
         self._level = 1.0 - COVER  # as misses have moved it
         self._due = FEWEST
-        self._kernel = ("linear", 1.0, 1.0)
+        self._kernel, self._noise, self._fits = ("linear", 1.0, 1.0), 1.0, 0
         self._fit: dict[str, Floats] = {}
 
     @property
@@ -129,6 +132,7 @@ class Gauge:
         value, spread = self._predict(x[start:stop]) if self._fit else (out.value[start:stop], out.value[start:stop])
         out.value[start:stop] = value
         limits, ends = self._limits(), self._ends()
+        plain, spread = spread, spread * self._unrest()
         for i, y in enumerate(quality[start:stop].tolist()):
             risk = self._risk(value[i], spread[i]) if self.ready else (1.0, 1.0)
             if self.ready:
@@ -147,6 +151,8 @@ class Gauge:
                     bad = float(not self.limits[0] <= y <= self.limits[1])
                     self._risks = np.vstack([self._risks, [*risk, bad]])[-SCORED:]
                 self._scores = np.append(self._scores, score)[-SCORED:]
+                self._late = [*self._late, min(float((y - value[i]) / plain[i]) ** 2, CALM**2)][-CALM:]
+                spread = plain * self._unrest()
                 limits, ends = self._limits(), self._ends()
             self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]])[-KEPT:]
             self._y = np.append(self._y, y)[-KEPT:]
@@ -157,6 +163,10 @@ class Gauge:
         may = value + spread * self._scores
         good = int(((may >= self.limits[0]) & (may <= self.limits[1])).sum())
         return (n - good + 1) / (n + 1), (good + 1) / (n + 1)
+
+    def _unrest(self) -> float:
+        """By how much parts scatter more now than as a rule: what a loose fixture does, for as long as it is loose."""
+        return float(((CALM + sum(self._late)) / (CALM + len(self._late))) ** 0.5)
 
     def _limits(self) -> tuple[float, float]:
         """The risks up to which parts are accepted, and rejected."""
@@ -212,13 +222,25 @@ class Gauge:
         return out
 
     def _learn(self) -> None:
-        """The kernel that foretells the newest quarter best, fitted to all."""
+        """Fit the kernel to all that is kept; it is chosen anew now and then."""
         x, y = self._x, self._y
         there = np.isfinite(x)
         centre = np.where(there, x, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         scale = np.sqrt((np.where(there, x - centre, 0.0) ** 2).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
         scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1.0), scale, np.inf)
         z = _scaled(x, centre, scale)
+        if self._fits % CHOOSE == 0:
+            self._choose(z, y)
+        self._fits += 1
+        mean = float(y.mean())
+        inverse = np.asarray(np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y))), np.float64)
+        self._fit = {
+            "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
+            "weights": inverse @ (y - mean), "inverse": inverse,
+        }  # fmt: skip
+
+    def _choose(self, z: Floats, y: Floats) -> None:
+        """The kernel and the ridge that foretell the newest quarter of [n, f] best from the rest, and how well."""
         early = np.arange(len(y)) < 0.75 * len(y)
         mean, loss = float(y[early].mean()), {}
         for tried in [one for one in _TRIED if one[0] in self.kernels]:
@@ -226,13 +248,7 @@ class Gauge:
             weights = np.linalg.solve(k[np.ix_(early, early)] + tried[2] * np.eye(early.sum()), y[early] - mean)
             loss[tried] = float(np.mean((y[~early] - mean - k[np.ix_(~early, early)] @ weights) ** 2))
         self._kernel = min(loss, key=lambda one: loss[one])
-        mean = float(y.mean())
-        noise = max(loss[self._kernel], 1e-18) ** 0.5
-        inverse = np.asarray(np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y))), np.float64)
-        self._fit = {
-            "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
-            "weights": inverse @ (y - mean), "inverse": inverse, "noise": np.array(noise),
-        }  # fmt: skip
+        self._noise = max(loss[self._kernel], 1e-18) ** 0.5
 
     def _predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation foretold, [t]."""
@@ -241,7 +257,7 @@ class Gauge:
         k = _kernel(z, fit["x"], self._kernel)
         own = np.array([_kernel(row[None], row[None], self._kernel)[0, 0] for row in z])
         left = np.maximum(own - np.einsum("tn,nm,tm->t", k, fit["inverse"], k, optimize=True), 0.0)
-        return fit["mean"] + k @ fit["weights"], fit["noise"] * np.sqrt(1.0 + left / ridge)
+        return fit["mean"] + k @ fit["weights"], self._noise * np.sqrt(1.0 + left / ridge)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
@@ -251,7 +267,7 @@ class Gauge:
         """Take it up again."""
         vars(self).update(state)
         self._kernel = tuple(state["_kernel"])
-        self._said = list(state["_said"])
+        self._said, self._late = list(state["_said"]), list(state["_late"])
         self._fit = {k: np.asarray(v) for k, v in state["_fit"].items()}
 
 

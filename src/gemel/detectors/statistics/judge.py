@@ -142,10 +142,9 @@ class Judge:
 
     @property
     def need(self) -> int:
-        """Rows that a window judged by itself should have; 0 where a member cannot do that."""
-        if not all(isinstance(member, Apart) for member in self.members):
-            return 0
-        return max(member.need for member in self.members if isinstance(member, Apart)) + self._wait - 1
+        """Rows that a window judged by itself should have; 0 where no member can do that."""
+        needs = [member.need for member in self.members if isinstance(member, Apart)]
+        return max(needs) + self._wait - 1 if needs else 0
 
     @property
     def bar(self) -> float:
@@ -156,10 +155,12 @@ class Judge:
 
     def apart(self, windows: Floats) -> Floats:
         """How unlikely windows [b, t, c] are, each judged by itself and without being remembered: -log10 of the p-value
-        that its strangest rows have, [b]. A statistic far out can still be told from one still farther."""
+        that its strangest rows have, [b]. A statistic far out can still be told from one still farther. Members that
+        cannot do that are not asked."""
         found = []
         for member, held in zip(self.members, self.calibrations, strict=True):
-            assert isinstance(member, Apart)
+            if not isinstance(member, Apart):
+                continue
             scores = member.apart(windows)
             each = np.stack([one.surprise(scores[..., i]) for i, one in enumerate(held)])
             found.append(together(each, "cauchy"))

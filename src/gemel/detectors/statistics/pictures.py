@@ -1,7 +1,8 @@
 """What can be said of a picture before anybody looks for a defect in it: is it a picture as they usually are?
 
 Light that changed, a camera out of focus, dirt on the lens: these are in every picture from then on, while a defect is
-in one. So single pictures are held against a wide bound, and means of some pictures against a narrow one.
+in one, and the next one elsewhere. So single pictures are held against a wide bound, medians of some against a narrow
+one.
 
 Letters: n pictures, k features.
 """
@@ -19,7 +20,8 @@ BLOCKS = 8
 """Rows and columns of the blocks whose brightness is watched."""
 NAMES = ("brightness", "contrast", "sharpness")
 SINGLE, TOGETHER, LEAST = 10.0, 6.0, 0.7
-"""Standard deviations that a single picture may be off (global features), a mean of some (any), and least matters."""
+"""Standard deviations that a single picture may be off (global features), a median of some (any, in its own standard
+error), and what matters at least."""
 
 
 def features(picture: Codes) -> Floats:
@@ -54,7 +56,11 @@ class Look:
             rows = np.array(self._rows)
             self._mean = np.median(rows, axis=0)
             near = np.abs(rows - self._mean)
-            self._sd = np.maximum(1.4826 * np.median(near, axis=0), rows.std(axis=0) * 0.5) + 1e-3
+            sd = np.maximum(1.4826 * np.median(near, axis=0), rows.std(axis=0) * 0.5) + 1e-3
+            sd[len(NAMES) :] = np.maximum(
+                sd[len(NAMES) :], np.median(sd[len(NAMES) :])
+            )  # few pictures: some look too calm
+            self._sd = sd
             self._rows = []
 
     def forget(self) -> None:
@@ -69,14 +75,14 @@ class Look:
         return NAMES[int(z.argmax())] if z.max() > SINGLE else ""
 
     def moved(self, rows: Floats) -> tuple[str, float]:
-        """What the mean of some pictures [n, k] is off by most, and how far over the bound (above 1: it has moved)."""
+        """What the median of some pictures [n, k] is off by most, over its bound (above 1: it has moved)."""
         if self._mean is None or not len(rows):
             return "", 0.0
-        off = (rows.mean(0) - self._mean) / self._sd
-        bound = max(TOGETHER * float(np.sqrt(1 / len(rows) + 1 / self._need)), LEAST)
+        off = (np.median(rows, axis=0) - self._mean) / self._sd
+        bound = max(1.25 * TOGETHER * float(np.sqrt(1 / len(rows) + 1 / self._need)), LEAST)
         worst = int(np.abs(off).argmax())
         if worst < len(NAMES):
-            name = f"{NAMES[worst]} {'lower' if off[worst] < 0 else 'higher'} than usual"
+            name = f"the {NAMES[worst]} is {'lower' if off[worst] < 0 else 'higher'} than usual"
         else:
             row, column = divmod(worst - len(NAMES), BLOCKS)
             name = (

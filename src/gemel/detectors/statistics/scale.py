@@ -5,6 +5,8 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, TypeVar
 
+import warnings
+
 import numpy as np
 
 from gemel.core.values import Floats
@@ -28,6 +30,9 @@ def apiece(scores: Floats, b: int) -> Floats:
     """What such a copy says, [t, b c], by window: [b, t, c]."""
     return scores.reshape(len(scores), b, -1).transpose(1, 0, 2)
 
+FAR = 1000.0
+"""Interquartile ranges from the median beyond which a reading is none."""
+
 
 def standard(values: Floats) -> tuple[Floats, Floats]:
     """Centre and scale of every column, [c]; a constant one is scaled by what its size suggests, an empty one has none
@@ -39,6 +44,18 @@ def standard(values: Floats) -> tuple[Floats, Floats]:
     floor = np.maximum(np.abs(centre) * 1e-9, 1e-12)
     centre = np.where(there.any(axis=0), centre, np.nan)
     return centre, np.where(scale > floor, scale, np.where(np.abs(centre) > 0, np.abs(centre) * 0.01, 1.0))
+
+
+def plausible(values: Floats) -> Floats:
+    """The rows of a normal time, [t, c], without readings that are absurdly far from the rest (NaN): a single one would
+    make all that comes later look small."""
+    if not np.isfinite(values).any():
+        return values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a column without any
+        low, middle, high = np.nanquantile(np.where(np.isfinite(values), values, np.nan), (0.25, 0.5, 0.75), axis=0)
+    reach = FAR * (high - low)
+    return np.where((reach > 0) & (np.abs(values - middle) > reach), np.nan, values)
 
 
 def stretches(recent: Floats, z: Floats, window: int) -> tuple[Floats, Floats]:

@@ -92,15 +92,17 @@ class Waveform:
         return self.window
 
     def apart(self, windows: Floats) -> Floats:
-        """The statistics [b, t, 2 c] of windows [b, t, c], each by itself, a quarter of `window` apart, counted from
-        the last row; NaN between."""
+        """The statistics [b, t, 2 c] of windows [b, t, c], each by itself, anew every quarter of `window` back from the
+        last row; NaN where there are no rows enough."""
         b, t, c = windows.shape
         out = np.full((b, t, 2 * c), np.nan)
-        for end in range(t, self.window - 1, -max(self.window // 4, 1)):
+        hold = max(self.window // 4, 1)
+        for end in range(t, self.window - 1, -hold):
             part = windows[:, end - self.window : end]
             there = np.isfinite(part).mean(axis=1) > 0.9  # [b, c]
             z = ((features(np.nan_to_num(part), self.bands) - self._centre) / self._scale) ** 2
-            out[:, end - 1] = np.where(np.tile(there, 2), np.concatenate([z.mean(axis=2), z.max(axis=2)], axis=1), 0.0)
+            found = np.where(np.tile(there, 2), np.concatenate([z.mean(axis=2), z.max(axis=2)], axis=1), 0.0)
+            out[:, end - hold : end] = found[:, None]
         return out
 
     def snapshot(self) -> Mapping[str, Any]:

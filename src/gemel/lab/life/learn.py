@@ -50,7 +50,7 @@ class Recipe:
         }
     )
     trees: int = 400
-    steps: int = 1000
+    steps: int = 600
     batch: int = 256
     rate: float = 3e-3
     decay: float = 0.02
@@ -119,12 +119,12 @@ def learn(fleet: Fleet, recipe: Recipe, say: Say = lambda text: None) -> Learned
     held = {k: np.full(len(rows_of.goal), np.nan) for k in ("trees", "networks")}
     for k in range(recipe.folds):
         out = fold[rows_of.unit] == k
+        kind = recipe.networks[k % len(recipe.networks)] if recipe.networks else ""
         if recipe.trees:
             booster = grow(rows_of.summary[~out], rows_of.goal[~out] / cap, recipe.trees, 1000 * recipe.seed + k)
             held["trees"][out] = np.clip(booster.predict(rows_of.summary[out]), 0, 1) * cap
             boosters.append(booster)
-        if recipe.networks:
-            kind = recipe.networks[k % len(recipe.networks)]
+        if kind:
             use, sizes = ~out & rows_of.late, recipe.sizes.get(kind, {})
             net = fit(
                 kind, sizes, rows_of.windows[use], rows_of.goal[use] / cap, 1000 * recipe.seed + k,
@@ -133,7 +133,7 @@ def learn(fleet: Fleet, recipe: Recipe, say: Say = lambda text: None) -> Learned
             held["networks"][out] = np.clip(ask(net, rows_of.windows[out]), 0, 1) * cap
             networks.append(net)
         text = " ".join(f"{n} {_off(x[out], rows_of.goal[out]):.2f}" for n, x in held.items() if np.isfinite(x).any())
-        say(f"fold {k + 1} of {recipe.folds}: RMSE of {text} cycles on units held back, all ages")
+        say(f"fold {k + 1} of {recipe.folds} {kind}: RMSE of {text} rows, at all ages of units held back")
     weight = _weight(held, rows_of.goal, rows_of.late, cap)
     parts = {k: x if np.isfinite(x).any() else None for k, x in held.items()}
     answer = mixed(parts["trees"], parts["networks"], weight, cap)

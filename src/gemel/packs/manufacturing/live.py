@@ -33,7 +33,8 @@ class Line:
     start; `upkeep`: the share of a tool's usual life after which the plant's own people service a machine while no
     command for any machine's service is valid (0: it runs to failure); `bearings`: how often a bearing begins to fail
     by itself, a machine and year; `dropouts`: how often a single reading is missing; `camera`: how often a picture is
-    taken of the part that left last ("" never; of its past there are those of the last day). `seed` fixes everything random.
+    taken of the part that left last ("" never; of its past there are those of the last day). `seed` fixes everything
+    random.
 
     Signals are found by the field of their address, or by the address itself: `plant:mill_power`, `plant:any#size`,
     `plant:camera`. `M_service` (1: as soon as the part in work is done), `family` (0, 1, 2: which orders go first) and

@@ -19,8 +19,9 @@ _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def keys(seed: int, epoch: int, members: int) -> Keys:
     """A key for each member of an ensemble that began at `epoch`, [m]."""
-    start = mixed(np.array([seed, epoch], np.int64).view(np.uint64))
-    return mixed(start[0] ^ (start[1] << np.uint64(1)) ^ mixed(np.arange(1, members + 1, dtype=np.uint64)))
+    start = np.array([seed, epoch], np.int64).view(np.uint64)
+    root = mixed(mixed(start[:1] + _STREAM) + start[1:] * _COUNT)
+    return mixed(root + np.arange(1, members + 1, dtype=np.uint64) * _STREAM)
 
 
 def mixed(x: Keys) -> Keys:
@@ -32,7 +33,8 @@ def mixed(x: Keys) -> Keys:
 
 def uniform(key: Keys, stream: npt.ArrayLike, count: npt.ArrayLike) -> Floats:
     """Numbers between 0 and 1, both excluded; all arguments broadcast."""
-    place = np.asarray(stream).astype(np.uint64) * _STREAM + np.asarray(count).astype(np.uint64) * _COUNT
+    place = (np.asarray(stream).astype(np.uint64) + np.uint64(1)) * _STREAM
+    place = place + np.asarray(count).astype(np.uint64) * _COUNT
     return np.asarray(((mixed(key + mixed(place)) >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52)
 
 
