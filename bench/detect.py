@@ -29,8 +29,9 @@ import numpy as np
 from bench.harness import Bench
 from gemel.core.values import Bools, Floats
 from gemel.detectors.committee import Committee
+from gemel.detectors.foundation import Foundation
 from gemel.detectors.statistics.components import Components
-from gemel.detectors.statistics.judge import Judge, delayed
+from gemel.detectors.statistics.judge import Judge, Statistics, delayed
 
 FIT, SECOND = 400, 10**9
 WINDOW_S = 60.0
@@ -63,21 +64,33 @@ def read(path: Path) -> Run | None:
 
 def committee(values: Floats) -> Bools:
     """Alarms of the committee with its default members."""
-    judge = Judge(*Committee().statistics(), alarms_per_week=1.0, step=SECOND, wait=10)
-    judge.fit(values[:FIT])
-    strange = judge.score(values[FIT:])[0]
-    return np.concatenate([np.zeros(FIT, bool), delayed(strange < 1.0, 30)])
+    return judged(values, Committee().statistics())
 
 
 def member(place: int) -> Callable[[Floats], Bools]:
     """Alarms of one member of the committee by itself."""
 
     def alone(values: Floats) -> Bools:
-        judge = Judge(Committee().statistics()[place], alarms_per_week=1.0, step=SECOND, wait=10)
-        judge.fit(values[:FIT])
-        return np.concatenate([np.zeros(FIT, bool), delayed(judge.score(values[FIT:])[0] < 1.0, 30)])
+        return judged(values, [Committee().statistics()[place]])
 
     return alone
+
+
+def foundation(values: Floats) -> Bools:
+    """Alarms of the pre-trained network by itself: rows it did not foretell, windows it reads as unlike the normal."""
+    return judged(values, Foundation().statistics())
+
+
+def both(values: Floats) -> Bools:
+    """Alarms of the committee with the network as one more member."""
+    return judged(values, [*Committee().statistics(), *Foundation().statistics()])
+
+
+def judged(values: Floats, members: Sequence[Statistics]) -> Bools:
+    """Alarms of some statistics together."""
+    judge = Judge(*members, alarms_per_week=1.0, step=SECOND, wait=10)
+    judge.fit(values[:FIT])
+    return np.concatenate([np.zeros(FIT, bool), delayed(judge.score(values[FIT:])[0] < 1.0, 30)])
 
 
 def t2_q(values: Floats) -> Bools:
@@ -156,6 +169,8 @@ def main() -> None:
         "drift": member(0),
         "drift fixed": member(1),
         "subspace": member(2),
+        "foundation": foundation,
+        "committee + foundation": both,
         "T2": t2,
         "T2+Q": t2_q,
     }

@@ -121,11 +121,10 @@ def setting(values: Floats, spec: Mapping[str, Any]) -> Setting:
     for place in range(len(NAMES)):
         there = np.flatnonzero(~np.isnan(values[:, place]))
         store.append(Batch.of(np.full(len(there), place), START + there * MINUTE, values[there, place]))
-    simulator = (
-        Model() if spec.get("kind") in ("champion", "residual", "validity") or spec.get("of") == "residuals" else None
-    )
+    virtual = spec["kind"] in ("champion", "residual", "validity") or "of" in spec
+    folder = TRAINED if "model" in spec else Path()
     return Setting(
-        "t", "", SIGNALS, Virtual(), TURN * MINUTE, DAY, 0, TRAINED if "model" in spec else Path(), Model() if virtual else None,
+        "t", "", SIGNALS, Virtual(), TURN * MINUTE, DAY, 0, folder, Model() if virtual else None,
         history=store.window, blobs=Blobs(None),
     )  # fmt: skip
 

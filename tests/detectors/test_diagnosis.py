@@ -19,7 +19,7 @@ from gemel.core.setting import Setting
 from gemel.core.values import Belief, Finding, Floats, Frame, Signals
 from gemel.detectors.diagnosis.classifier import Case, Known, learn, load
 from gemel.detectors.diagnosis.detector import Diagnosis
-from gemel.detectors.diagnosis.features import Stretches
+from gemel.detectors.diagnosis.features import FEATURES, Stretches
 from gemel.detectors.diagnosis.normal import Normal
 from gemel.detectors.diagnosis.rules import bound, plain, said
 from gemel.detectors.diagnosis.sight import Eyes, all_slots
@@ -311,7 +311,7 @@ def test_the_normal_knows_states_settings_and_what_it_never_saw() -> None:
 
 def test_what_is_known_survives_its_file_and_says_when_it_is_none(known: Known, tmp_path: Path) -> None:
     again = load(known.save())
-    seen = np.random.default_rng(0).standard_normal((4, len(known.slots), 9))
+    seen = np.random.default_rng(0).standard_normal((4, len(known.slots), len(FEATURES)))
     np.testing.assert_allclose(again.log_odds(seen), known.log_odds(seen), atol=1e-3)
     assert np.isneginf(known.log_odds(seen)[-1]).sum() == 3
     (tmp_path / "bad.npz").write_bytes(b"no cases")

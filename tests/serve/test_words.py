@@ -22,6 +22,7 @@ PLAIN = {  # capital letters that are no text for people: keys, names, formats
 FROM_ENGINE = {  # what the pages show under the engine's own name
     "accepted", "refused", "failed", "silent",  # what comes of a command
     "fan failed", "oil sensor drifts",  # the demo's findings
+    "defects on parts", "pictures changed", "pictures unreadable",  # those of the inspection
     "type", "unit", "role", "asset",  # what is guessed of a signal
     "last value", "a day before", "seasonal naive", "naive", "ridge", "physics", "pool",  # who forecasts
     "fast", "best", "network",  # how a network answers, and the network itself
@@ -97,6 +98,11 @@ SAID = {
         "fan 现在设为 2，3 小时后改为 0：winding 低于 98 °C，在 96% 的未来情景中成立（维持不变时 12%），"
         "24 小时内可节省 1.2 EUR（0.4 至 2.1）。已考虑：风扇故障、油温传感器漂移（约束收紧 3）。"
     ),
+    "3 of the last 20 parts are rejected; in the picture at row 30, column 54": (
+        "最近 20 个零件中有 3 个不合格；图像中位于第 30 行、第 54 列"
+    ),
+    "the sharpness is lower than usual in the pictures of camera (light, focus, dirt, or one mark on every part): "
+    "not judged": "camera 的图像：清晰度比平时低（光照、对焦、污渍或每个零件上的同一痕迹）；暂不判定",
     "load": "load",
     "ann's own note: mind the draught.": "ann's own note: mind the draught.",
 }

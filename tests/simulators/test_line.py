@@ -133,7 +133,7 @@ def test_littles_law_on_every_run() -> None:
         assert abs(spent - held[j]) < step * len(came[j])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.integers(20, 90), min_size=2, max_size=4),
     st.lists(st.integers(0, 4), min_size=3, max_size=3),
@@ -170,7 +170,7 @@ def test_it_keeps_the_contract() -> None:
     rows[2:, list(line.inputs).index("family")] = 1
     rows[3, list(line.inputs).index("mill_service")] = 1
     spec = {"kind": "line", "machines": FACTORY, "buffers": [4, 6], "arrivals": "even", "release": 50, "operators": 1}
-    check_simulator(lambda: build("simulators", spec), rows, 1200.0)
+    check_simulator(lambda: build("simulators", spec), rows, 600.0)
 
 
 def test_a_service_renews_the_tool_and_happens_once() -> None:
@@ -201,14 +201,14 @@ def test_what_limits_a_line_and_what_it_makes_of_its_time() -> None:
     assert rates["quality"].mean() == 1.0
     assert rates["availability"].mean() == 1.0
     assert 0.9 < rates["oee"].mean() < 1.0
-    more = run(Line(machines, [50, 50]), 6, 3600.0, 20)[1]
-    assert more["good"].sum() > out["good"].sum()
+    tight = run(Line(machines, [0, 0]), 6, 3600.0, 20)[1]
+    assert tight["good"].sum() < 0.99 * out["good"].sum()
 
 
 def test_forks_differ_by_what_was_set_and_not_by_luck() -> None:
     line = Line(FACTORY, [2, 2], operators=1)
-    plain = run(line, 10, 3600.0, 30)[1]["good"].sum(axis=0)
-    roomy = run(line, 10, 3600.0, 30, saw_mill_capacity=20)[1]["good"].sum(axis=0)
+    plain = run(line, 4, 3600.0, 30)[1]["good"].sum(axis=0)
+    roomy = run(line, 4, 3600.0, 30, saw_mill_capacity=20)[1]["good"].sum(axis=0)
     assert (roomy - plain).mean() >= 0
     assert (roomy - plain).std() < 0.5 * plain.std() + 3
 
@@ -218,7 +218,7 @@ def test_forks_differ_by_what_was_set_and_not_by_luck() -> None:
     [
         ([], "a machine at least"),
         ([{"name": "a"}], "needs its cycle"),
-        ([{"name": "a", "cycle": "1min", "mtfb": "3h"}], "no key 'mtfb' (did you mean 'mtbf'?)"),
+        ([{"name": "a", "cycle": "1min", "mtfb": "3h"}], "no key 'mtfb', did you mean 'mtbf'?"),
         ([{"name": "a", "cycle": "1 minute long"}], "cycle"),
         ([{"name": "a", "cycle": 3.0, "setups": {"x": 3}}], "not of the form"),
         ([{"name": "a", "cycle": 3.0}, {"name": "a", "cycle": 3.0}], "stands twice"),

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,8 @@ class Blobs:
             for folder in (path.parent, *((path.parent.parent, path.parent.parent.parent) if new else ())):
                 _sync(folder)
         except OSError as error:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink()
             full = error.errno in (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
             raise (StoreFull if full else StoreError)(
                 f"blob {path} cannot be written: {error.strerror}", "make room, or choose another path for the store"

@@ -10,13 +10,16 @@ from rich.console import Console
 from gemel.core.units import SECOND, stamp
 from gemel.core.values import Decision, Finding
 
+SLIGHT = 0.3
+"""A finding of less severity is in the window and in the store, but no news."""
+
 
 class Lines:
     """What happened since the start, for the summary and for output that is not a terminal."""
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.findings: dict[str, Finding] = {}
+        self.findings: dict[tuple[str, str], Finding] = {}  # a finding may be called otherwise later
         self.decisions: list[Decision] = []
         self.news: list[str] = []
         self.loop: Any = None
@@ -24,8 +27,8 @@ class Lines:
     def watch(self, loop: Any) -> None:
         self.loop = loop
         for finding in loop.state.findings:
-            if finding.id not in self.findings:
-                self.findings[finding.id] = finding
+            if finding.severity >= SLIGHT and (finding.id, finding.name) not in self.findings:
+                self.findings[finding.id, finding.name] = finding
                 self.news.append(f"{stamp(loop.state.now)}  found: {finding.name} ({finding.subject}). {finding.text}")
         decision = loop.state.decision
         if decision and (not self.decisions or self.decisions[-1].id != decision.id) and decision.time > self.start:
@@ -86,5 +89,8 @@ def summary(found: dict[str, Any], advice: Sequence[str]) -> None:
     for finding in found["findings"]:
         after = _spelled(finding["hours"])
         console.print(f"after {after}: {finding['name']} ({finding['subject']}): {finding['text']}")
+    if found["decisions"]:
+        console.print(f"in the end: {found['decisions'][-1]['reason']}", highlight=False)
+    console.print()
     for i, line in enumerate(advice):
         console.print(f"{'next: ' if i == 0 else '      '}{line}", highlight=False)

@@ -215,13 +215,21 @@ class _Asset:
             code = np.nan_to_num(windows[:, :, count].reshape(-1), nan=-1.0)
             known = (code >= 0) & (code < len(self.meaning.conditions))
             place = np.where(known, code, -1).astype(np.int32)
-        centre = np.nanmean(self._own, axis=0) if self.meaning.own else None
+        centre = self._centre()
         x = self.meaning.scaled(flat, place, centre).reshape(b, t, count)
         out, outside = self.network(x), self.meaning.outside(x)
         if self.meaning.task == "classify":
             return out, out, outside
         chance = 1 / (1 + np.exp(-np.clip(out, -50, 50)))
         return np.stack([1 - chance, chance], axis=1), out, outside
+
+    def _centre(self) -> Floats | None:
+        """Where the channels of this asset usually lie, [c]; None where the card knows."""
+        if not self.meaning.own:
+            return None
+        seen = np.isfinite(self._own)
+        mean = np.where(seen, self._own, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        return np.where(seen.any(axis=0), mean, np.asarray(self.meaning.centre[-1]))
 
     def _row(self, now: int, stamp: int, name: str, evidence: dict[str, float], news: dict[str, Finding]) -> None:
         """One row's answer: findings open after some that agree, and close after some that do not."""

@@ -332,12 +332,14 @@ def lasting(watched: Watched, age: float) -> Floats:
 
 
 def spread(limits: Sequence[float], sign: float = 1.0) -> tuple[float, ...]:
-    """The distribution of the limit as quantiles at GRID, from limits that were seen: the law of the least (Gumbel), by
-    its moments; a few are taken as they are."""
+    """The distribution of the limit as quantiles at GRID, from limits that were seen: the law of the least (Gumbel),
+    fitted by its L-moments (Hosking 1990, J. Royal Statistical Society B 52); a few are taken as they are."""
     if len(limits) < MANY:
         return tuple(sorted(limits))
-    scale = float(np.std(limits, ddof=1)) * math.sqrt(6) / math.pi
-    found = sign * np.mean(limits) + scale * (np.euler_gamma + np.log(-np.log1p(-GRID)))
+    seen = np.sort(limits)
+    half_gap = 2 * float(np.arange(len(seen)) @ seen) / (len(seen) * (len(seen) - 1)) - float(seen.mean())
+    scale = half_gap / math.log(2)
+    found = sign * seen.mean() + scale * (np.euler_gamma + np.log(-np.log1p(-GRID)))
     return tuple(np.sort(sign * found).tolist())
 
 

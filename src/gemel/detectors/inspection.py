@@ -223,8 +223,8 @@ class Inspection:
         return news + self._told_of(LOOK, time, now, 0.6, text, {"picture": code, "moved": far})
 
     def _first(self, now: int) -> list[Finding]:
-        """Whether there are more rejects than usual. It waits for some pictures after the first of them: a dirty lens is
-        known by then."""
+        """Whether there are more rejects than usual. Some pictures after the first are waited for: by then a dirty lens
+        is known."""
         rejects = [p for p in self._parts if p.rejected]
         since = len(self._parts) - next((i for i, p in enumerate(self._parts) if p.rejected), len(self._parts))
         share = max(self._refused / self._judged, self.rejects)

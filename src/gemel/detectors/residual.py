@@ -176,6 +176,8 @@ class Residual:
     def _hear(self, situation: Situation, belief: Belief) -> None:
         """Residuals of this turn into the charts; those of distrusted signals, which taught nothing, are made here."""
         for signal, (residual, sd) in belief.innovation.items():
+            if not (np.isfinite(residual) and sd > 0):
+                continue
             chart = self._charts.setdefault(signal, Chart(self.slack))
             usual = signal not in self._open and not any(signal in self._explained(f) for f in self._open.values())
             chart.update(residual, sd, belief.time, learn=usual)

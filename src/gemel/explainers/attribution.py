@@ -16,6 +16,8 @@ from gemel.explainers.game import Game, Shares
 
 EXACT = 12
 """Players up to which all coalitions may be tried."""
+FEW = 4096
+"""Windows up to which all coalitions are tried, and no fewer."""
 MOST = 60
 """Players: where there are many signals, time is cut into fewer segments."""
 
@@ -51,15 +53,17 @@ class Attribution:
         segment = np.arange(rows) * count // rows
         game = Game(question.score, question.values, normal, segment)
         every = 2**game.players * len(normal)
-        if game.players <= EXACT and (every <= self.evaluations // 4 or not self.error):
+        if game.players <= EXACT and (every <= FEW or not self.error):
             shares = game.exact()
         else:
-            shares = game.sampled(self._enough, np.random.default_rng(zlib.crc32(question.finding.id.encode())))
+            shares = game.sampled(self._lack, np.random.default_rng(zlib.crc32(question.finding.id.encode())))
         return self._told(question, shares, edges(question.time, segment))
 
-    def _enough(self, shares: Shares) -> bool:
-        whole = max(abs(shares.score - shares.baseline), 1e-12)
-        return bool(shares.whole.max() <= self.error * whole) or shares.evaluations * 2 > self.evaluations
+    def _lack(self, shares: Shares) -> float:
+        """How many times too large the largest error is; 0 when no more may be asked."""
+        if shares.evaluations * 2 > self.evaluations or not self.error:
+            return 0.0
+        return float(shares.whole.max()) / (self.error * max(abs(shares.score - shares.baseline), 1e-12))
 
     def _told(self, question: Question, shares: Shares, ends: Times) -> Explanation:
         sums = shares.values.sum(axis=0)

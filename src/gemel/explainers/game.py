@@ -29,13 +29,18 @@ from gemel.core.values import Bools, Floats
 
 CELLS = 2_000_000
 """Numbers in the windows of one call."""
-FALLS = (0.0001, 0.003, 0.02, 0.08, 0.25, 0.6)
-"""What an interaction of two players more weighs, of which the likeliest is taken."""
+FALLS = {0.0005: -6.0, 0.02: 0.0, 0.08: 0.0, 0.3: 0.0}
+"""What an interaction of two players more weighs, and how likely that is beforehand (its logarithm): that there are
+next to none takes proof."""
 DEGREES = 15
 """Interactions of more players are taken for none."""
-FIRST, MIDDLE, LAST = 64, 384, 1024
-"""Pairs: at first, before a few normal windows each, and before all of them."""
+FIRST, MIDDLE, LAST = 48, 128, 1024
+"""Pairs: before a few normal windows each, before ever more of them, and at most."""
+FITTED = 64
+"""Pairs from which the kernel is fitted."""
 JITTER = 1e-8
+FAR = 1.5
+"""An error that should still be so many times too large is not worked out."""
 Order = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
@@ -94,30 +99,35 @@ class Game:
             values[i] = (weight[size[without]] * (worth[without | 1 << i] - worth[without])).sum()
         return self._shares(values, np.zeros((p, p)))
 
-    def sampled(self, enough: Callable[[Shares], bool], rng: np.random.Generator) -> Shares:
-        """By pairs of a coalition and its complement, ever more of them until it is `enough` (or there are no more)."""
+    def sampled(self, lack: Callable[[Shares], float], rng: np.random.Generator) -> Shares:
+        """By pairs of a coalition and its complement, ever more of them until there are no more or the errors are small
+        enough; `lack` says how many times too large they are, 1 or less to stop."""
         p, b = self.players, len(self._normal)
-        kept = pairs(p, LAST, rng)
+        basis, kept = Basis(p), pairs(p, LAST, rng)
         turn = (rng.permutation(b) + rng.integers(b, size=(len(kept), 1))) % b  # a window's place in a pair's queue
         half = np.full((len(kept), b), np.nan)  # half the difference of a pair's scores, before each window
         half[0] = 0.5 * (self.top - self.bottom)
         few = max(b // 8, min(b, 2))
-        plan = [(p + 1, b), (2 * p + 4, few)]  # pairs, and windows of each
-        plan += [(FIRST, few), (5 * FIRST // 2, few), (MIDDLE, few), (MIDDLE, min(3 * few, b)), (MIDDLE, b), (LAST, b)]
-        shares = None
-        for stage, (k, m) in enumerate(plan):
+        plan = [(p + 1, b), (2 * p + 4, few)]  # pairs, and windows of each; nothing is learned from the first alone
+        plan += [(FIRST, few), (MIDDLE, few), (MIDDLE, min(3 * few, b)), (MIDDLE, b), (2 * MIDDLE, b), (4 * MIDDLE, b)]
+        plan += [(LAST, b)]
+        shares, known, most = None, 0, len(kept)
+        for k, m in plan:
             row, window = np.nonzero(np.isnan(half[:k]) & (turn[:k] < m))
-            if not len(row):
+            if len(row):
+                found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
+                half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
+            last = m == b and (k >= most or k == LAST)
+            far = shares is not None and lack(shares) * (known / self.evaluations) ** 0.75 > FAR
+            if not last and (far or (k, m) == plan[0]):
                 continue
-            found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
-            half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
-            if not stage and len(kept) > k:
-                continue  # nothing is known yet of how players act together
-            known = np.flatnonzero(np.isfinite(half).any(axis=1))
-            shares = self._shares(*learned(np.where(kept[known], 1.0, -1.0), half[known], p + 1))
-            if enough(shares):
+            heard = np.flatnonzero(np.isfinite(half).any(axis=1))
+            shares = self._shares(*learned(basis, np.where(kept[heard], 1.0, -1.0), half[heard]))
+            known = self.evaluations
+            if last or lack(shares) <= 1:
                 break
-        return shares or self.exact()
+        assert shares is not None
+        return shares
 
     def _shares(self, values: Floats, covariance: Floats) -> Shares:
         baseline = float(self.bottom.mean())
@@ -144,12 +154,29 @@ def pairs(p: int, most: int, rng: np.random.Generator) -> Bools:
     return np.asarray(every[np.sort(place)[:most]])
 
 
-def learned(z: Floats, half: Floats, first: int) -> tuple[Floats, Floats]:
+class Basis:
+    """Kernels on the corners of a cube of p players, by the odd degrees they are made of."""
+
+    def __init__(self, p: int) -> None:
+        self.p = p
+        self.odd = np.arange(1, min(p, DEGREES) + 1, 2)
+        self.whole = _walsh(p, self.odd)  # [d, p + 1], of two corners that differ in so many players
+        self.rest = _walsh(p - 1, self.odd - 1)  # [d, p], of the players beside one
+
+    def prior(self, weights: Floats) -> Floats:
+        """The covariance of the Shapley values, [p, p], before anything is measured."""
+        between = 4.0 * float(weights @ ((self.odd - 1) / self.odd)) / (self.p * max(self.p - 1, 1))
+        found = np.full((self.p, self.p), between)
+        np.fill_diagonal(found, 4.0 * float((weights / self.odd).sum()) / self.p)
+        return found
+
+
+def learned(basis: Basis, z: Floats, half: Floats) -> tuple[Floats, Floats]:
     """Shapley values [p] and their covariance [p, p], from pairs z [k, p] of 1 and -1, and half the difference of their
-    scores [k, b] before some normal windows (NaN before the others; the first few rows before all)."""
+    scores [k, b] before some normal windows (NaN before the others; the first p + 1 rows before all)."""
     k, p = z.shape
     b = half.shape[1]
-    alone = z @ np.linalg.lstsq(z[:first], half[:first], rcond=None)[0]  # [k, b], what windows add by themselves
+    alone = z @ np.linalg.lstsq(z[: p + 1], half[: p + 1], rcond=None)[0]  # [k, b], what windows add by themselves
     rest, heard = half - alone, np.isfinite(half)
     count = heard.sum(axis=1)
     mean = np.where(heard, rest, 0.0).sum(axis=1) / count
@@ -158,36 +185,32 @@ def learned(z: Floats, half: Floats, first: int) -> tuple[Floats, Floats]:
     noise = spread * (1.0 / count - 1.0 / b)  # drawn without being put back
     measured = alone.mean(axis=1) + mean
     apart = ((p - z @ z.T) / 2 + 0.5).astype(np.int64)  # players in which two pairs differ
-    some = slice(0, min(k, FIRST))
-    weights, scale = _fitted(measured[some], noise[some], apart[some, some], p)
-    odd = np.arange(1, 2 * len(weights), 2)
-    kernel = (weights @ _walsh(p, odd))[apart]
+    some = slice(0, min(k, FITTED))
+    weights, scale = _fitted(basis, measured[some], noise[some], apart[some, some])
+    kernel = (weights @ basis.whole)[apart]
     kernel[np.diag_indices(k)] += noise / scale + JITTER
     others = (z < 0).sum(axis=1, keepdims=True) - (z < 0)  # [k, p] who else is left out
-    cross = 2.0 / p * z * (weights @ _walsh(p - 1, odd - 1))[others]
+    cross = 2.0 / p * z * (weights @ basis.rest)[others]
     solved = np.linalg.solve(kernel, np.column_stack([measured, cross]))
     scale = float(measured @ solved[:, 0]) / k
-    prior = np.full((p, p), 4.0 * float(weights @ ((odd - 1) / odd)) / (p * max(p - 1, 1)))
-    np.fill_diagonal(prior, 4.0 * float((weights / odd).sum()) / p)
-    return cross.T @ solved[:, 0], scale * (prior - cross.T @ solved[:, 1:])
+    return cross.T @ solved[:, 0], scale * (basis.prior(weights) - cross.T @ solved[:, 1:])
 
 
-def _fitted(measured: Floats, noise: Floats, apart: Order, p: int) -> tuple[Floats, float]:
+def _fitted(basis: Basis, measured: Floats, noise: Floats, apart: Order) -> tuple[Floats, float]:
     """Weights of the odd degrees and the variance of it all: those under which what was measured is likeliest."""
-    odd = np.arange(1, min(p, DEGREES) + 1, 2)
-    walsh, n = _walsh(p, odd), len(measured)
+    n, scale = len(measured), float((measured**2).mean()) + 1e-300
     best: tuple[float, Floats, float] | None = None
-    for fall in FALLS:
-        weights = fall ** ((odd - 1) / 2)
+    for fall, prior in FALLS.items():
+        weights = fall ** ((basis.odd - 1) / 2)
         weights = weights / weights.sum()
-        kernel, scale = (weights @ walsh)[apart], float((measured**2).mean()) + 1e-300
+        kernel = (weights @ basis.whole)[apart]
         kernel[np.diag_indices(n)] += noise / scale + JITTER
         root = np.linalg.cholesky(kernel)
         white = np.linalg.solve(root, measured)
-        scale = float(white @ white) / n + 1e-300
-        likely = -0.5 * n * np.log(scale) - float(np.log(np.diag(root)).sum())
+        fitted = float(white @ white) / n + 1e-300
+        likely = prior - 0.5 * n * np.log(fitted) - float(np.log(np.diag(root)).sum())
         if best is None or likely > best[0]:
-            best = likely, weights, scale
+            best = likely, weights, fitted
     assert best is not None
     return best[1], best[2]
 
@@ -198,6 +221,5 @@ def _walsh(p: int, degrees: Order) -> Floats:
     x = np.arange(p + 1.0)
     rows = [np.ones(p + 1), 1.0 - 2.0 * x / max(p, 1)]
     for d in range(1, int(degrees.max(initial=1))):
-        left = max(p - d, 1)
-        rows.append(((p - 2.0 * x) * rows[d] - d * rows[d - 1]) / left)
+        rows.append(((p - 2.0 * x) * rows[d] - d * rows[d - 1]) / max(p - d, 1))
     return np.stack([rows[int(d)] for d in degrees])

@@ -136,7 +136,7 @@ def loss_for(member: Member) -> Callable[[Tensor, Tensor], Tensor]:
     def told(out: Tensor, y: Tensor) -> Tensor:
         if recipe.task == "rul":
             off = y[:, None] - out
-            return torch.maximum(levels * off, (levels - 1) * off).mean()
+            return 10 * torch.maximum(levels * off, (levels - 1) * off).mean()  # of a size with cross entropy
         return F.cross_entropy(out, y.long())
 
     def loss(x: Tensor, y: Tensor) -> Tensor:

@@ -91,6 +91,7 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise ConfigError([f"width {width} is no multiple of {heads} heads"], "heads = 4 goes with width = 48")
+        self.width = width
         self.embed = nn.Linear(channels, width)
         self.place = nn.Parameter(0.02 * torch.randn(length, width))
         self.blocks = nn.ModuleList(Block(Shape(width, heads, layers, expand)) for _ in range(layers))
@@ -101,7 +102,7 @@ class Attention(nn.Module):
         x = self.dropout(self.embed(x) + self.place)
         for block in self.blocks:
             x = block(x, None)
-        return self.head(F.layer_norm(x, (x.shape[-1],)))
+        return self.head(F.layer_norm(x, (self.width,)))  # a number: a shape that is traced cannot be exported
 
 
 class Autoencoder(nn.Module):
@@ -175,7 +176,7 @@ class Encoder(nn.Module):
         view = scaled(*(part.reshape(b * c, 1, -1, self.patch) for part in (whole, seen)))
         with torch.set_grad_enabled(self.tune and torch.is_grad_enabled()):
             last = self.body.hidden(view)[:, 0, -1]
-        last = F.layer_norm(last, (last.shape[-1],))
+        last = F.layer_norm(last, (self.body.shape.width,))
         level = view.mean[:, 0, -1:]  # the network itself forgets where a window lies
         return self.head(torch.cat((F.silu(self.each(last)), level), dim=1).reshape(b, -1))
 

@@ -26,7 +26,7 @@ from gemel.lab.recipe import merge
 from gemel.lab.tables import Columns
 
 NETWORKS = ("cnn", "rnn", "transformer", "autoencoder", "encoder")
-RATES: Mapping[str, float] = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "muon": 3e-3}
+RATES: Mapping[str, float] = {"sgd": 0.1, "rmsprop": 3e-3, "adam": 4e-3, "muon": 5e-3}
 """Optimiser -> the rate it takes where the recipe says none."""
 SCHEDULES = ("flat", "fall", "cosine")
 
@@ -52,7 +52,7 @@ class Task:
     ensemble: int = 1  # networks whose answers are averaged
     levels: tuple[float, ...] = LEVELS  # of rul
     cap: float = 0.0  # no life counts as longer; 0: as it is
-    rebuild: float = 0.3  # how much an autoencoder that answers must also make the window again
+    rebuild: float = 1.0  # how much an autoencoder that answers must also make the window again
     own: int = 0  # a unit's own first rows are its usual
     alarms: float = 1.0  # false ones a week, for detect
     split: str = "unit"  # or "condition"

@@ -98,8 +98,8 @@ class Known:
             return 0.0
         if cause >= len(self.middle):
             return np.inf
-        off = (flat - self.middle[cause]) / self.spread[cause]
-        return float(np.sqrt((off**2).mean()) / (LOOSE * self.reach[cause]))
+        off = ((flat - self.middle[cause]) / self.spread[cause])[flat != 0]  # what is not seen is not judged
+        return float(np.sqrt((off**2).mean()) / (LOOSE * self.reach[cause])) if len(off) else np.inf
 
     def contributions(self, seen: Floats, asset: int, cause: int) -> Floats:
         """What each slot adds to the log-odds, [k]."""
@@ -226,7 +226,9 @@ def _signatures(found: Known, flat: Any, cases: Sequence[Case]) -> None:
     for c in range(count):
         inside = (rows[which == c] - middle[c]) ** 2
         spread[c] = np.sqrt((inside.sum(axis=0) + SHRINK * common) / (len(inside) + SHRINK))
-        reach[c] = np.quantile(np.sqrt((inside / spread[c] ** 2).mean(axis=1)), 0.99)
+        seen = rows[which == c] != 0
+        far = np.where(seen, inside / spread[c] ** 2, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+        reach[c] = np.quantile(np.sqrt(far), 0.99)
     found.middle, found.spread, found.reach = middle, spread, np.maximum(reach, 0.5)
 
 

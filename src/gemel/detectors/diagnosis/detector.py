@@ -30,6 +30,9 @@ MOST = 50_000
 """Rows read at once, after a pause."""
 OTHERS = ("diagnosis", "validity", "champion", "life")
 """Whose findings do not say that something is wrong with the plant now."""
+STRANGE = 2.5
+"""Standard deviations of a row that some signal is off by over the short stretch: no known cause needed, if another
+detector has found something too."""
 RETELL = 0.15
 """A finding is told again when its first candidate has become so much more or less probable."""
 SHOWN = 5
@@ -157,13 +160,11 @@ class Diagnosis:
         ranked = rank(eyes, self._taught.known, self._rules, [f.subject for f in others], self._odds)
         self._odds = ranked.odds
         self._past.append((situation.now, ranked.trouble))
-        loud = ranked.trouble >= (0.5 * self.sure if others else self.sure) or (bool(others) and self._known_nothing())
+        strange = bool(others) and ranked.off >= STRANGE
+        loud = strange or ranked.trouble >= (0.5 * self.sure if others else self.sure)
         self._loud = self._loud + 1 if loud else 0
         self._quiet = 0 if ranked.trouble >= 0.5 * self.sure or others else self._quiet + 1
         return self._told(eyes, situation.now, ranked)
-
-    def _known_nothing(self) -> bool:
-        return not self._rules and not (self._taught.known and self._taught.known.causes)
 
     def _hear(self, eyes: Eyes, situation: Situation) -> None:
         """The rows that are new."""
@@ -228,7 +229,9 @@ class Diagnosis:
         name, subject = ranked.name, ranked.subject or (held.subject if held else "")
         if held is not None:
             same = held.name == name
-            if ranked.trouble < 0.5 * self.sure or (same and abs(held.confidence - ranked.top) < RETELL):
+            if (ranked.fits and ranked.trouble < 0.5 * self.sure) or (
+                same and abs(held.confidence - ranked.top) < RETELL
+            ):
                 return []
         evidence = {"score": ranked.score, **ranked.shown(SHOWN), **ranked.signals(eyes, SHOWN)}
         lead = [n for n in evidence if n in eyes.signals][:3]

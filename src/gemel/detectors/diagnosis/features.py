@@ -8,13 +8,16 @@ Letters: t rows, c columns, f features, b windows (any number of leading axes).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gemel.core.values import Bools, Floats
 
-FEATURES = ("level", "change", "shift", "slope", "spread", "rough", "stuck", "missing", "aside")
+FEATURES = (
+    "level", "change", "shift", "slope", "spread", "rough", "stuck", "missing", "aside", "alone", "lately alone",
+)  # fmt: skip
 OF_STATES = 3
 """A state has only the first of them."""
 HALF = 0.25
@@ -44,13 +47,15 @@ def features(
     end: int,
     spans: Stretches,
     states: Bools,
+    kin: Sequence[Sequence[int]],
     before: Floats | None = None,
 ) -> Floats:
     """Features [..., c, f] at row `end` (the one after the last), of residuals and values [..., t, c].
 
     `aside` [..., t, c]: rows in which the asset does not do what it usually does. `states` [c]: which columns are
-    states. `before` [c]: the mean residual of the base, where the rows do not reach back to it. What there is too
-    little of to be said is 0."""
+    states. `kin` [c]: the columns of the same quantity on other assets, against whose median a column is alone with
+    what it shows. `before` [c]: the mean residual of the base, where the rows do not reach back to it. What there is
+    too little of to be said is 0."""
     first, begin, late = max(end - spans.rows, 0), max(end - spans.long, 0), max(end - spans.short, 0)
     long = residuals[..., begin:end, :]
     there = np.isfinite(long)
@@ -76,10 +81,20 @@ def features(
     found = np.stack([
         _log(level), _log(short - base), _log(level - base), _log(slope),
         np.log(np.maximum(spread, 1e-2)), np.log(np.maximum(rough, 1e-2)), stuck, 1.0 - heard.mean(axis=-2),
-        _log(other),
+        _log(other), _log(_alone(level, kin)), _log(_alone(short - base, kin)),
     ], axis=-1)  # fmt: skip
     kept = np.arange(len(FEATURES)) < np.where(states, OF_STATES, len(FEATURES))[:, None]
     return np.asarray(np.where(kept, np.nan_to_num(found), 0.0))
+
+
+def _alone(sizes: Floats, kin: Sequence[Sequence[int]]) -> Floats:
+    """Sizes [..., c] less the median of those of their kin; 0 for a column that has less than two."""
+    sizes = np.nan_to_num(sizes)
+    found = np.zeros_like(sizes)
+    for i, others in enumerate(kin):
+        if len(others) > 1:
+            found[..., i] = sizes[..., i] - np.median(sizes[..., list(others)], axis=-1)
+    return found
 
 
 def base(residuals: Floats, end: int, spans: Stretches) -> Floats:

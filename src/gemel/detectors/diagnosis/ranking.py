@@ -36,6 +36,7 @@ class Ranked:
     odds: Floats | None
     assets: tuple[str, ...]
     odd: int  # the asset that is farthest off
+    off: float  # and how far, in standard deviations of a row
     known: Known | None
     seen: Floats
 
@@ -112,9 +113,9 @@ def rank(
     ps = {k: math.exp(v - max(top, 0.0)) / whole for k, v in odds_of.items()}
     trouble = min(sum(ps.values()), 1.0)
     ordered = tuple((p, a, cause, place.get((a, cause))) for (a, cause), p in sorted(ps.items(), key=lambda o: -o[1]))
-    return Ranked(
-        ordered, trouble, _fits(known, seen, ordered, trouble), odds, assets, int(np.argmax(eyes.odd())), known, seen
-    )
+    odd = eyes.odd()
+    fits = _fits(known, seen, ordered, trouble)
+    return Ranked(ordered, trouble, fits, odds, assets, int(np.argmax(odd)), float(odd.max()), known, seen)
 
 
 def _fits(

@@ -16,6 +16,8 @@ from gemel.detectors.diagnosis.features import Stretches, base, features
 from gemel.detectors.diagnosis.normal import Memory, Normal
 from gemel.detectors.diagnosis.view import View, spread
 
+MOST = 1e30
+"""A reading larger than that is as large as any."""
 RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
 """Word -> sizes, in standard deviations of a row, at which it is not true at all and wholly true."""
 
@@ -31,6 +33,7 @@ class Eyes:
         self._modelled = np.zeros(
             len(view.columns), bool
         )  # held from turn to turn, so nothing is said of its roughness
+        self._kin = view.kin()
         self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
         self._settings = [self.signals.index(s) for s in settings]
         self._memory: Memory | None = None
@@ -54,7 +57,7 @@ class Eyes:
     def take(self, values: Floats, model: Mapping[str, Floats] | None = None) -> None:
         """Further rows [t, s]. `model`: what the virtual model was off by, [t] in its own spread, of some signals: it
         stands in for what was learned of them."""
-        rows = values.astype(np.float32)
+        rows = np.clip(values, -MOST, MOST).astype(np.float32)
         columns, settings = self._spread(rows.astype(float)), rows[:, self._settings].astype(float)
         found, self._memory = self.normal.residuals(columns, settings, self._memory)
         for i, column in enumerate(self.view.columns):
@@ -76,7 +79,7 @@ class Eyes:
         """What the assets see now, [a, k, f]."""
         columns, residuals = self._held()
         aside = self.normal.aside(columns)
-        found = features(residuals, columns, aside, len(columns), self.spans, self.states | self._modelled)
+        found = features(residuals, columns, aside, len(columns), self.spans, self.states | self._modelled, self._kin)
         return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
 
     def judged(self, windows: Floats) -> Floats:
@@ -86,7 +89,7 @@ class Eyes:
         held = self._held()[1]
         before = base(held, len(held), self.spans)
         end, aside = windows.shape[-2], self.normal.aside(columns)
-        found = features(residuals, columns, aside, end, self.spans, self.states, before)
+        found = features(residuals, columns, aside, end, self.spans, self.states, self._kin, before)
         return np.asarray(np.einsum("akc,bcf->bakf", self._maps, found))
 
     def truth(self, signal: str, word: str) -> float:

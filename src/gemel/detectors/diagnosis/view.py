@@ -59,6 +59,18 @@ class View:
         """The assets without the whole."""
         return tuple(a for a in self.assets if a != self.whole)
 
+    def kin(self) -> list[list[int]]:
+        """For each column those of the same quantity on other parts; none for states."""
+        parts = self.parts
+        return [
+            [
+                j for j, other in enumerate(self.columns)
+                if other.quantity == one.quantity and other.asset != one.asset and other.asset in parts
+            ]
+            if one.state < 0 and one.asset in parts else []
+            for one in self.columns
+        ]  # fmt: skip
+
     def slots(self, asset: str) -> dict[str, list[int]]:
         """What the asset sees: slot -> columns that are taken together (their mean)."""
         found: dict[str, list[int]] = {}

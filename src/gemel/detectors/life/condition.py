@@ -71,7 +71,7 @@ def usual(settings: Sequence[Floats], values: Sequence[Floats], names: Sequence[
     starts = np.cumsum([0, *map(len, values)])
     units = [found[a:b] for a, b in pairwise(starts)]
     keep = np.flatnonzero((alive.mean(axis=0) > 0.5) & (moves(units) > MOVES)).tolist()
-    low, high = np.nanquantile(found[:, keep], [0.0005, 0.9995], axis=0)
+    low, high = np.nanquantile(found[:, keep], [0.0005, 0.9995], axis=0) if keep else np.empty((2, 0))
     return Usual(
         tuple(names[i] for i in keep), tuple(of), tuple(middle.tolist()), tuple(width.tolist()),
         tuple(tuple(c) for c in centres.tolist()), float(3.0 * np.sqrt(near.max(initial=0.0)) + 1e-6),
@@ -127,6 +127,7 @@ def standing(values: Floats) -> Ints:
 
 def _nearest(rows: Floats, centres: Floats) -> tuple[Floats, Ints]:
     """Squared distance [n] to the nearest centre, and which that is [n]."""
-    apart = ((rows[:, None] - centres) ** 2).sum(axis=2)
+    with np.errstate(over="ignore"):  # an absurd reading is far from all
+        apart = ((rows[:, None] - centres) ** 2).sum(axis=2)
     place = apart.argmin(axis=1)
     return apart[np.arange(len(rows)), place], place.astype(np.int32)

@@ -157,4 +157,3 @@ class Life:
             return
         if all(unit.restore(state["units"][name]) for name, unit in units.items()):
             self._last = int(state["last"])
-

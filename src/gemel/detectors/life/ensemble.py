@@ -94,7 +94,7 @@ class Ensemble:
         """Deviations of units [t, c], each from its first row to now -> rows left [b], and their quantiles [b, q]."""
         view = self.meaning.view
         answer = self.answers(
-            np.stack([view.summary(x)[-1] for x in units]), np.stack([view.windows(x)[-1] for x in units])
+            np.stack([view.summary(x)[-1] for x in units]), np.stack([view.windows(x, last=True)[0] for x in units])
         )
         return answer, self.meaning.table.quantiles(answer)
 

@@ -43,19 +43,22 @@ class Unit:
     def take(self, now: int, time: Times, values: Floats) -> list[Finding]:
         """What is new after these rows, [t] and [t, c]."""
         news: list[Finding] = []
+        fresh: list[Floats] = []
         heard = np.isfinite(values).any(axis=1)
         for stamp, row in zip(time[heard].tolist(), values[heard], strict=True):
             count = float(row[-1]) if self._counts else np.nan
             if count < self._count:  # counted anew
                 news += self._over(now)
                 self._begin()
+                fresh = []
             if np.isfinite(count):
                 self._count = count
-            if not len(self._rows):
+            if not len(self._rows) and not fresh:
                 self._start = stamp
                 self._missed = max(int(count) - 1, 0) if np.isfinite(count) else 0
-            self._rows = np.vstack([self._rows, row[: len(self.looked_at)]])
-        if heard.any() and len(self._rows):
+            fresh.append(row[: len(self.looked_at)])
+        if fresh:
+            self._rows = np.vstack([self._rows, *fresh])
             news += self._told(now)
         return news
 
@@ -84,9 +87,7 @@ class Unit:
         severity = float(np.clip(1.0 - median / self._ensemble.meaning.cap, 0.0, 1.0))
         return self._say(now, hours | {"age": age * self._hours}, severity, sure, text)
 
-    def _say(
-        self, now: int, evidence: Mapping[str, float], severity: float, sure: float, text: str
-    ) -> list[Finding]:
+    def _say(self, now: int, evidence: Mapping[str, float], severity: float, sure: float, text: str) -> list[Finding]:
         held = self._open
         if held is not None and held.confidence == sure and set(held.evidence) == set(evidence):
             was = np.array([held.evidence[k] for k in evidence if k.startswith("life")])
@@ -111,7 +112,7 @@ class Unit:
             outside = (x < low - beyond) | (x > high + beyond)
         x = np.where(outside, np.nan, x)
         recent = outside[-RECENT:]
-        odd = [self._name(i) for i in np.flatnonzero(recent.mean(axis=0) > 0.5)]
+        odd = [self._name(i) for i in np.flatnonzero(recent.mean(axis=0) > 0.5).tolist()]
         return np.vstack([np.full((self._missed, x.shape[1]), np.nan), x]), odd
 
     def _refused(self, x: Floats, odd: Sequence[str]) -> list[str]:
@@ -125,7 +126,7 @@ class Unit:
             found.append(f"{', '.join(self.names[:s])} are as in no condition that was learned")
         run = standing(self._rows[-200:, s:])[-1]
         most = np.maximum(2 * np.array(usual.still) + 5, 2 * RECENT)
-        if len(still := np.flatnonzero(run >= most)):
+        if still := np.flatnonzero(run >= most).tolist():
             found.append(f"{', '.join(self._name(i) for i in still)} stands still")
         if 2 * len(odd) > len(usual.channels):
             found.append(f"{', '.join(odd)} are far from all that was learned")

@@ -45,15 +45,15 @@ class View:
         moving = self._moving(x)
         return np.hstack([*found, x, moving, moving - own, own]).astype(np.float32)
 
-    def windows(self, x: Floats) -> Float32s:
-        """Deviations [t, c] of a unit -> a window for each row, [t, w, 2 c + 2]: means of blocks, the mean of the
-        unit's own first rows, age, and whether there were rows at all (else the own mean stands there)."""
+    def windows(self, x: Floats, last: bool = False) -> Float32s:
+        """Deviations [t, c] of a unit -> a window for each row (or the `last`), [t, w, 2 c + 2]: means of blocks, the
+        mean of the unit's own first rows, age, and whether there were rows at all (else the own mean stands there)."""
         x = filled(x)
         c = x.shape[1]
-        t = np.arange(1, len(x) + 1)
+        t = np.arange(len(x) if last else 1, len(x) + 1)
         one = _sums(x)
         own = self._own(one, t)
-        found = np.zeros((len(x), self.tokens, 2 * c + 2), np.float32)
+        found = np.zeros((len(t), self.tokens, 2 * c + 2), np.float32)
         for j in range(self.tokens):
             end = t - (self.tokens - 1 - j) * self.block
             there = end > 0

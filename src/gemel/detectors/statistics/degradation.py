@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Bools, Floats
-from gemel.detectors.statistics.scale import standard, stretches
+from gemel.detectors.statistics.scale import plausible, standard, stretches
 
 BACK = 0.5
 """The index is not believed while what is measured has fallen back by more than this share of its rise."""
@@ -38,6 +38,7 @@ class Degradation:
 
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]."""
+        values = plausible(values)
         self._centre, self._scale = standard(values)
         self._recent, self._edge = np.empty((0, values.shape[1])), 1.0
         self._top, self._good = 0.0, 0

@@ -82,6 +82,7 @@ class Gauge:
         self._age = 0  # rows since the last
         self._x: Floats = np.empty((0, 0))  # [n, f]
         self._y: Floats = np.empty(0)  # [n]
+        self._doubt: Floats = np.empty(0)  # [n] variance of each, 1 as a rule
         self._late: list[float] = []  # squares of the last scores, before they are seen in their own light
         self._scores: Floats = np.empty(0)  # signed, in standard deviations foretold
         self._risks: Floats = np.empty((0, 3))  # of the same parts: probability of being bad, of being good, was bad
@@ -156,6 +157,7 @@ class Gauge:
                 limits, ends = self._limits(), self._ends()
             self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]])[-KEPT:]
             self._y = np.append(self._y, y)[-KEPT:]
+            self._doubt = np.append(self._doubt, self._unrest() ** 2)[-KEPT:]
 
     def _risk(self, value: float, spread: float) -> tuple[float, float]:
         """The probabilities that a part is bad, and that it is good, each rather too high."""
@@ -232,8 +234,9 @@ class Gauge:
         if self._fits % CHOOSE == 0:
             self._choose(z, y)
         self._fits += 1
-        mean = float(y.mean())
-        inverse = np.asarray(np.linalg.inv(_kernel(z, z, self._kernel) + self._kernel[2] * np.eye(len(y))), np.float64)
+        mean = float(np.average(y, weights=1.0 / self._doubt))
+        k = _kernel(z, z, self._kernel) + self._kernel[2] * np.diag(self._doubt)
+        inverse = np.asarray(np.linalg.inv(k), np.float64)
         self._fit = {
             "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
             "weights": inverse @ (y - mean), "inverse": inverse,
@@ -242,11 +245,12 @@ class Gauge:
     def _choose(self, z: Floats, y: Floats) -> None:
         """The kernel and the ridge that foretell the newest quarter of [n, f] best from the rest, and how well."""
         early = np.arange(len(y)) < 0.75 * len(y)
-        mean, loss = float(y[early].mean()), {}
+        mean, loss, doubt = float(np.average(y[early], weights=1.0 / self._doubt[early])), {}, self._doubt
         for tried in [one for one in _TRIED if one[0] in self.kernels]:
             k = _kernel(z, z, tried)
-            weights = np.linalg.solve(k[np.ix_(early, early)] + tried[2] * np.eye(early.sum()), y[early] - mean)
-            loss[tried] = float(np.mean((y[~early] - mean - k[np.ix_(~early, early)] @ weights) ** 2))
+            weights = np.linalg.solve(k[np.ix_(early, early)] + tried[2] * np.diag(doubt[early]), y[early] - mean)
+            off = y[~early] - mean - k[np.ix_(~early, early)] @ weights
+            loss[tried] = float(np.average(off**2, weights=1.0 / doubt[~early]))
         self._kernel = min(loss, key=lambda one: loss[one])
         self._noise = max(loss[self._kernel], 1e-18) ** 0.5
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from gemel.core.values import Bools, Floats
 from gemel.detectors.statistics.calibration import WEEK, Calibration, cauchy, fisher, together
+from gemel.detectors.statistics.scale import plausible
 
 AGAIN = 20
 """A share of the scores; when so many rows have come, theirs join."""
@@ -96,7 +97,7 @@ class Judge:
 
     def fit(self, values: Floats) -> None:
         """Learn from the rows of a normal time, [t, c]."""
-        half = len(values) // 2
+        values, half = plausible(values), len(values) // 2
         self.calibrations = []
         for member in self.members:
             trial = deepcopy(member)

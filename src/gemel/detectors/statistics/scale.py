@@ -5,8 +5,6 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, TypeVar
 
-import warnings
-
 import numpy as np
 
 from gemel.core.values import Floats
@@ -30,6 +28,7 @@ def apiece(scores: Floats, b: int) -> Floats:
     """What such a copy says, [t, b c], by window: [b, t, c]."""
     return scores.reshape(len(scores), b, -1).transpose(1, 0, 2)
 
+
 FAR = 1000.0
 """Interquartile ranges from the median beyond which a reading is none."""
 
@@ -49,13 +48,13 @@ def standard(values: Floats) -> tuple[Floats, Floats]:
 def plausible(values: Floats) -> Floats:
     """The rows of a normal time, [t, c], without readings that are absurdly far from the rest (NaN): a single one would
     make all that comes later look small."""
-    if not np.isfinite(values).any():
-        return values
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a column without any
-        low, middle, high = np.nanquantile(np.where(np.isfinite(values), values, np.nan), (0.25, 0.5, 0.75), axis=0)
-    reach = FAR * (high - low)
-    return np.where((reach > 0) & (np.abs(values - middle) > reach), np.nan, values)
+    out = values.copy()
+    for i in np.flatnonzero(np.isfinite(values).any(axis=0)):
+        column = values[np.isfinite(values[:, i]), i]
+        low, middle, high = np.quantile(column, (0.25, 0.5, 0.75))
+        if high > low:
+            out[np.abs(values[:, i] - middle) > FAR * (high - low), i] = np.nan
+    return out
 
 
 def stretches(recent: Floats, z: Floats, window: int) -> tuple[Floats, Floats]:

@@ -29,6 +29,7 @@ from gemel.lab.life.trees import grow
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 LEAST_UNITS, LEAST_ROWS = 8, 30
+KINDS = ("cnn", "rnn", "transformer")
 NEAR = 0.06
 """Share of the rows held back that the quantiles of one answer are taken from."""
 Say = Callable[[str], None]
@@ -36,12 +37,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """`cap`: no life counts as longer, 0: six tenths of the usual one. `networks`: kinds, which the folds take in turn;
-    without any there are only trees, with `trees` 0 only networks. `skip`: first rows of a unit not learned from."""
+    """How lives are learned.
 
-    cap: float = 125.0
+    `cap`: no life counts as longer; 0: six tenths of the usual one. `networks`: kinds, which the folds take in turn
+    (`KINDS`); without any there are only trees, and with `trees` 0 only networks. `skip`: first rows of each unit that
+    networks do not learn from.
+    """
+
+    cap: float = 0.0
     folds: int = 5
-    networks: tuple[str, ...] = ("cnn", "rnn", "transformer")
+    networks: tuple[str, ...] = ()
     sizes: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {
             "cnn": {"width": 32},

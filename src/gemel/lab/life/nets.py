@@ -62,7 +62,7 @@ def write(networks: Sequence[nn.Module], windows: Float32s, path: Path) -> Float
     """The mean of networks as an ONNX graph, `windows` [b, w, d] -> `life` [b, 1]; returns what it says of some."""
     held, mean = io.BytesIO(), Mean(networks).eval()
     axes = {"windows": {0: "units"}, "life": {0: "units"}}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that newer exporters exist
         torch.onnx.export(
             mean, (torch.from_numpy(windows[:2]),), held, dynamo=False, opset_version=17,

@@ -65,7 +65,8 @@ class Run(NamedTuple):
 
 
 def run(seed: int, kind: str = "", days: float = 3.0) -> Run:
-    """A run of the plant with one fault on its second day, where, when and how large by the seed; "" for none."""
+    """A run of the plant with one fault on its second day, where, when and how large by the seed; "" for none. Tools wear
+    and break by themselves, bearings do not: that is a fault."""
     rng = np.random.default_rng((seed, 77))
     fault = None
     if kind:
@@ -73,7 +74,7 @@ def run(seed: int, kind: str = "", days: float = 3.0) -> Run:
         machine = str(rng.choice(places)) if places else ""
         at = f"{1440 + int(rng.integers(60, 1200))}min"
         fault = Fault(kind, machine, at=at, size=float(rng.uniform(0.6, 1.4)))
-    plant = Plant(seed=seed, faults=[fault] if fault else [], upkeep=0.7 * (seed % 2))
+    plant = Plant(seed=seed, faults=[fault] if fault else [], upkeep=0.7 * (seed % 2), bearings=0.0)
     time, values, _ = plant.record(f"{round(days * 24)}h")
     if fault is None:
         return Run(time, values, None, 0, 0)

@@ -33,8 +33,8 @@ def mixed(x: Keys) -> Keys:
 
 def uniform(key: Keys, stream: npt.ArrayLike, count: npt.ArrayLike) -> Floats:
     """Numbers between 0 and 1, both excluded; all arguments broadcast."""
-    place = (np.asarray(stream).astype(np.uint64) + np.uint64(1)) * _STREAM
-    place = place + np.asarray(count).astype(np.uint64) * _COUNT
+    place = (np.atleast_1d(stream).astype(np.uint64) + np.uint64(1)) * _STREAM
+    place = place + np.atleast_1d(count).astype(np.uint64) * _COUNT
     return np.asarray(((mixed(key + mixed(place)) >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52)
 
 

@@ -3,6 +3,7 @@
 import { fill, h } from "../lib/dom.js";
 import { moment, ms, percent, span } from "../lib/format.js";
 import { said, t } from "../lib/words.js";
+import { picture } from "./picture.js";
 import { why } from "./why.js";
 
 const ASIDE = { shelved: "{n} shelved", maintenance: "{n} under maintenance" };
@@ -60,7 +61,7 @@ function place(live, look, actions) {
       const state = found.open && found.life?.state;
       if (state === offered) return;
       offered = state;
-      const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && all.indexOf(n) === i);
+      const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && live.signal(n)?.type !== "blob" && all.indexOf(n) === i);
       fill(buttons, signals.length ? h("button", { class: "button little", onclick: () => look(signals, found) }, t("Show the signals")) : null, h("button", { class: "button little", onclick: () => why(live, found) }, t("Why?")), actions(found));
     },
   };
@@ -75,6 +76,7 @@ function drawn(live, found) {
       found.open && live.now > ms(found.start) ? ` · ${span(live.now - ms(found.start))}` : ""),
     stands(found.life),
     found.text ? h("p", { style: { margin: "4px 0" } }, said(found.text)) : null,
+    picture(live, found),
     evidence.length ? h("div", { class: "why" }, evidence.slice(0, 5).map(([name, value]) => [
       h("span", { class: "cut" }, name),
       h("span", { class: "bar" }, h("i", { class: rank(found), style: { width: `${100 * Math.min(Math.abs(value), 1)}%` } })),

@@ -13,8 +13,9 @@ export function tree(live, choose) {
   const row = (signal) => {
     const canvas = h("canvas", { "aria-hidden": "true" });
     const value = h("span", { class: "value" });
-    const button = h("button", { "aria-pressed": "false", onclick: () => choose(signal.name) }, h("span", { class: "cut", title: signal.name }, signal.name), canvas, value);
-    rows.set(signal.name, { canvas, value, button, unit: signal.unit });
+    const blob = signal.type === "blob";
+    const button = h("button", { "aria-pressed": "false", disabled: blob, onclick: () => choose(signal.name) }, h("span", { class: "cut", title: signal.name }, signal.name), canvas, value);
+    rows.set(signal.name, { canvas, value, button, unit: signal.unit, blob });
     return button;
   };
   const under = (id) => live.signals.filter((s) => (s.asset || "") === id);
@@ -31,7 +32,11 @@ export function tree(live, choose) {
   live.on("values", () => {
     const due = performance.now() - drawn > 900; // values follow at once, the small lines once a second
     if (due) drawn = performance.now();
-    for (const [name, { canvas, value, button, unit }] of rows) {
+    for (const [name, { canvas, value, button, unit, blob }] of rows) {
+      if (blob) {
+        fill(value, live.newest(name) === null ? "–" : t("picture")); // its value is a code, and no line
+        continue;
+      }
       fill(value, number(live.newest(name)), unit ? h("span", { class: "unit" }, ` ${unit}`) : null);
       if (due) spark(canvas, every(live.series.get(name).value, 62), button.getAttribute("aria-pressed") === "true" ? "belief" : "measured");
     }

@@ -9,7 +9,6 @@ import { moment, ms, number, percent } from "../lib/format.js";
 import { language, said, t } from "../lib/words.js";
 
 const MORE = { counterfactual: "What would have kept it healthy?", rules: "As a rule", surrogate: "Near this window" };
-const FEATURES = { mean: "mean", low: "least", high: "most", spread: "spread", change: "change" };
 
 /** Opens the answer about one finding; focus goes back to where it was. */
 export function why(live, found) {
@@ -85,7 +84,7 @@ function further(live, found, names) {
   const buttons = names.map((name) => {
     const button = h("button", { class: "button little", onclick: () => doing(button, place, async () => {
       const answer = await ask(live, found, name);
-      fill(place, h("p", {}, spoken(answer)), changes(live, answer), rules(answer), answer.kind === "change" ? signals(live, found, answer) : null,
+      fill(place, h("p", {}, spoken(answer)), changes(live, answer), answer.kind === "change" ? signals(live, found, answer) : null,
         answer.kind === "shares" && answer.by === name ? h("div", {}, shares(answer)) : null);
     }) }, t(MORE[name]));
     return button;
@@ -98,13 +97,6 @@ function changes(live, answer) {
   return h("ul", { class: "plain" }, answer.changes.map((one) => h("li", {}, t("{signal}: {needed} instead of {actual} {unit}, {from} to {to}", {
     signal: one.signal, needed: number(one.needed), actual: number(one.actual), unit: live.signal(one.signal)?.unit ?? "", from: moment(ms(one.start)), to: moment(ms(one.end)),
   }))), h("li", { class: "muted" }, answer.verified ? t("Run through the simulator again: it holds.") : t("Not verified by the simulator.")));
-}
-
-function rules(answer) {
-  if (!answer.rules.length) return null;
-  return h("ul", { class: "plain" }, answer.rules.map((one) => h("li", {}, t(one.above ? "{feature} of {signal} above {limit}" : "{feature} of {signal} below {limit}", {
-    feature: t(FEATURES[one.feature] ?? one.feature), signal: one.signal, limit: number(one.limit),
-  }))));
 }
 
 function cases(similar) {

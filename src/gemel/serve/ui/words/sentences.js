@@ -9,6 +9,15 @@ export const sentences = [
   [/^unexpected (\S+)$/, "$1 异常"],
   [/^(.+): it is (.+)$/, "$1：实为$2"],
 
+  [/^(\d+) of the last (\d+) parts are rejected(; in the picture at row (\d+), column (\d+))?$/,
+    (_, count, parts, place, row, column) => `最近 ${parts} 个零件中有 ${count} 个不合格${place ? `；图像中位于第 ${row} 行、第 ${column} 列` : ""}`],
+  [/^(.+) in the pictures of (\S+) \(light, focus, dirt, or one mark on every part\): not judged$/, "$2 的图像：$1（光照、对焦、污渍或每个零件上的同一痕迹）；暂不判定"],
+  [/^the (brightness|contrast|sharpness) is (lower|higher) than usual$/,
+    (_, what, how) => `${{ brightness: "亮度", contrast: "对比度", sharpness: "清晰度" }[what]}比平时${how === "lower" ? "低" : "高"}`],
+  [/^block (\d+), (\d+) of 8 x 8 is (darker|brighter) than usual$/, (_, r, c, how) => `第 ${r} 行第 ${c} 列区块比平时${how === "darker" ? "暗" : "亮"}`],
+  [/^(\d+) good parts in a row$/, "连续 $1 个合格零件"],
+  [/^pictures look as usual again$/, "图像已恢复正常"],
+
   // Why a policy decided so
   [/^(.+?\.) ((?:A \S+ of up to|Taken into account:) .+)$/, "$1$2"],
   [/^((?:Set|Keep) .+?): (.+)\.$/, "$1：$2。"],

@@ -115,8 +115,6 @@ export const zh = {
   "Asked further": "进一步询问", "What would have kept it healthy?": "怎样才能保持健康？", "As a rule": "归纳为规则", "Near this window": "在此窗口附近",
   "{signal}: {needed} instead of {actual} {unit}, {from} to {to}": "{signal}：应为 {needed}，而非 {actual} {unit}，{from} 至 {to}",
   "Run through the simulator again: it holds.": "已再次仿真验证：成立。", "Not verified by the simulator.": "未经仿真验证。",
-  "{feature} of {signal} above {limit}": "{signal} 的{feature}高于 {limit}", "{feature} of {signal} below {limit}": "{signal} 的{feature}低于 {limit}",
-  "least": "最小值", "most": "最大值", "spread": "离散度", "change": "变化",
   "Like it before": "以往类似情况", "Nothing like it was found before.": "以往没有类似的异常。", "alike {p}": "相似度 {p}",
   "It was: {what}": "实际为：{what}", "Then: {what}": "当时：{what}",
   "What it really was": "实际原因", "Component and cause, or “false alarm”": "部件与原因，或“误报”", "false alarm": "误报", "Save": "保存",
@@ -331,4 +329,9 @@ export const zh = {
   "Parameters, before and after": "参数：校准前与校准后", "Scores on days that were held back": "留出日的得分",
   "Error (RMSE) up to {ahead} ahead, from {n} starts": "提前至 {ahead} 的误差 (RMSE)，{n} 个起点",
   "calibrated": "已校准", "uncalibrated": "未校准", "physics alone": "仅物理模型",
+
+  // Pictures of parts
+  "Picture of the part; the defect is at row {row}, column {column}": "零件图像；缺陷位于第 {row} 行、第 {column} 列",
+  "Picture of the part": "零件图像", "Heat map": "热力图", "row {row}, column {column}": "第 {row} 行，第 {column} 列", "picture": "图像",
+  "defects on parts": "零件有缺陷", "pictures changed": "图像发生变化", "pictures unreadable": "图像无法读取",
 };
