@@ -11,7 +11,7 @@ ways decide at the beginning of a shift (8 h) and see the same plant: a seed fix
   SHARES on the earlier months. It knows the age of each tool from the first day.
 - ours: the detector `crossing` (quantiles of remaining life from forecasts of the vibration) and the policy
   `maintenance`; the forecaster is the pre-trained network (`foundation`).
-- without the network: the same with the forecaster `theta`, and with none, that is a line through the points (`naive`).
+- without the network: the same with the forecaster `theta`, and with nothing but the line through the points.
 - perfect knowledge: a copy of the plant is run a shift ahead, and what would fail is serviced before.
 
 What ours knows beforehand (levels at failure, what wear looks like, lives, what a stop loses) is read from the earlier
@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ from bench.harness import Bench
 from gemel.core.clock import Virtual
 from gemel.core.setting import Setting
 from gemel.core.units import SECOND
-from gemel.core.values import GOOD, Floats, Frame, Signal, Signals, Times
+from gemel.core.values import DECILES, GOOD, Floats, Forecast, Frame, Signal, Signals, Times
 from gemel.detectors.committee import Committee
 from gemel.detectors.crossing import Crossing, Watched
 from gemel.loop.decide import Situation
-from gemel.packs.manufacturing.line import COLUMNS, FAILURE_COST, MACHINES, MARGIN, SERVICE_COST, Plant
+from gemel.packs.manufacturing.line import COLUMNS, FAILURE_COST, MACHINES, SERVICE_COST, Plant
 from gemel.policies.maintenance import Maintenance
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -57,8 +58,27 @@ KNOCKING = 3.6  # a kurtosis above which a bearing is damaged; 3 is sound
 ALARMS = 7.0  # a week, for all machines together
 CALM = tuple(f"{m}_{what}" for m in MACHINES for what in ("kurtosis", "temperature"))
 
-FORECASTERS = {"foundation": {"kind": "foundation", "way": "fast"}, "theta": {"kind": "theta"}, "line": {"kind": "naive"}}
 BEST = 0.8  # of a tool's true life: what perfect knowledge services at; of 0.7, 0.8, 0.9 and 1 the cheapest elsewhere
+
+
+class Flat:
+    """Nothing but the line through the points: what it leaves stays as it is."""
+
+    def forecast(
+        self, context: Frame, horizon: int, *, known: Frame | None = None, levels: Sequence[float] = DECILES
+    ) -> Forecast:
+        level = np.nanmean(context.values[-24:], axis=0)
+        step = int(context.time[-1] - context.time[-2])
+        time = context.time[-1] + step * np.arange(1, horizon + 1)
+        values = np.broadcast_to(level[:, None, None], (len(level), horizon, len(levels))).astype(np.float32)
+        return Forecast(time, tuple(levels), values, context.signals, int(context.time[-1]))
+
+
+FORECASTERS: dict[str, Any] = {
+    "foundation": {"kind": "foundation", "way": "fast"},
+    "theta": {"kind": "theta"},
+    "line": Flat(),
+}
 
 Decide = Callable[["Month"], Mapping[str, float]]
 
@@ -168,18 +188,19 @@ class Learned:
 
 def learn(months: Sequence[Month], lost: tuple[float, float]) -> Learned:
     """From months in which machines ran to failure; `lost`: what output a failure and a service cost, EUR."""
-    signals, lives = {}, {}
+    signals: dict[str, dict[str, Any]] = {}
+    lives, limits = {}, list[float]()
     for machine in MACHINES:
         runs = [run for month in months for run in _runs(month, machine) if run.knocks < KNOCKING]
         whole = [run for run in runs if run.whole]
         hours = [run.hours for run in whole] or [USUAL[machine]]
         lives[machine] = float(np.mean(hours))
         table = _table(whole)
-        read = Watched("", (1.0,), 1.0, "", 0.0, 1.0, tuple(map(tuple, table))).read
-        limits = read(np.array([run.last for run in runs])).tolist() if table else [1.0]
+        read = Watched("", (1.0,), 1.0, "", 0.0, 1.0, tuple((a, b) for a, b in table)).read
+        limits += read(np.array([run.last for run in runs])).tolist()
         spread = max(float(np.std(hours)) / lives[machine], 0.2)
         signals[f"{machine}_vibration"] = {
-            "limit": limits,
+            "limit": limits,  # in wear, so that machines can be put together
             "wear": table,
             "state": f"{machine}_state",
             "life": f"{lives[machine] / 0.9:.1f}h",
@@ -236,7 +257,7 @@ def _table(runs: Sequence[_Run]) -> list[list[float]]:
     edges = np.linspace(0, 1, SHARES_OF_LIFE + 1)
     level = [
         np.mean([r.level[k].mean() for r in runs if (k := (r.share >= a) & (r.share < b)).any()])
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges.tolist())
     ]
     rising = np.maximum.accumulate(level) + 1e-4 * np.arange(SHARES_OF_LIFE)
     return [[float(x), float(s)] for x, s in zip(rising, (edges[1:] + edges[:-1]) / 2, strict=True)]
@@ -253,7 +274,9 @@ class Ours:
     def __call__(self, month: Month) -> Mapping[str, float]:
         if month is not self._month:
             self._month = month
-            self._detector = Crossing(self._learned.signals, {**FORECASTERS[self._forecaster]}, renewed=RENEWED, within="400d")
+            self._detector = Crossing(
+                self._learned.signals, FORECASTERS[self._forecaster], renewed=RENEWED, within="400d"
+            )
             self._detector.bind(month.setting())
             self._policy = Maintenance(
                 {
@@ -316,7 +339,7 @@ def main() -> None:
         tried = {share: [lived(seed, interval(share)) for seed in EARLIER] for share in SHARES}
         mean = {share: statistics.mean(m.plant.truth.costs["total"] for m in months) for share, months in tried.items()}
         share = min(mean, key=lambda s: mean[s])
-        say(f"earlier months: fixed interval {({k: round(v) for k, v in mean.items()})}, best {share}")
+        say(f"earlier months: fixed interval { ({k: round(v) for k, v in mean.items()}) }, best {share}")
         learned = learn(ran, lost(ran, tried[share]))
         ways: dict[str, Decide] = {
             "run to failure": never,
@@ -330,7 +353,9 @@ def main() -> None:
         for name, way in ways.items():
             months = [lived(seed, way) for seed in seeds]
             cost[name] = [m.plant.truth.costs["total"] for m in months]
-            parts = {k: round(statistics.mean(m.plant.truth.costs[k] for m in months)) for k in months[0].plant.truth.costs}
+            parts = {
+                k: round(statistics.mean(m.plant.truth.costs[k] for m in months)) for k in months[0].plant.truth.costs
+            }
             stops = [statistics.mean(_count(m, what) for m in months) for what in ("services", "failures")]
             say(f"{name}: {parts}, services {stops[0]:.1f}, failures {stops[1]:.1f}")
             bench.figure(f"cost of a month, {name}", statistics.mean(cost[name]), "EUR")
@@ -341,12 +366,21 @@ def main() -> None:
             closed = 100 * (statistics.mean(cost[simple]) - statistics.mean(cost[name])) / bound
             goal = ">= 60" if name == "ours" else ""
             bench.figure(f"gap from {simple} to perfect knowledge closed, {name}", closed, "%", goal=goal)
-        each = [100 * (a - b) / (a - c) for a, b, c in zip(cost[simple], cost["ours"], cost["perfect knowledge"], strict=True)]
+        each = [
+            100 * (a - b) / (a - c)
+            for a, b, c in zip(cost[simple], cost["ours"], cost["perfect knowledge"], strict=True)
+        ]
         bench.figure("gap closed, worst month", min(each), "%", peer=("best month", max(each)))
         if isinstance(ours := ways["ours"], Ours):
             bench.figure("a decision", ours.seconds / len(seeds) / (DAYS * 24 / SHIFT), "s")
         rate = statistics.mean(alarms(seed) for seed in seeds)
-        bench.figure("alarms a week without a fault", rate, "", goal=f"{0.8 * ALARMS:.2f} to {1.2 * ALARMS:.2f}", peer=("set", ALARMS))
+        bench.figure(
+            "alarms a week without a fault",
+            rate,
+            "",
+            goal=f"{0.8 * ALARMS:.2f} to {1.2 * ALARMS:.2f}",
+            peer=("set", ALARMS),
+        )
         say("done")
 
 

@@ -40,7 +40,7 @@ from gemel.detectors.life.view import View
 from gemel.lab.life.fleet import Fleet, read_fleet
 from gemel.lab.life.learn import KINDS, Learned, Recipe, learn
 from gemel.lab.life.trees import grow
-from gemel.lab.measures import nasa, rmse
+from gemel.lab.tasks.measures import nasa, rmse
 
 CAP = 125.0
 GOALS = {"FD001": (12.0, 220), "FD002": (14.5, 1100), "FD003": (12.5, 300), "FD004": (15.5, 1500)}

@@ -63,8 +63,8 @@ def write(path: Path, table: dict[str, np.ndarray]) -> Path:
 
 
 def main() -> None:
-    from gemel.lab.supervised import begin
-    from gemel.lab.task import read_task
+    from gemel.lab.tasks.supervised import begin
+    from gemel.lab.tasks.task import read_task
 
     small = {"window": 12, "steps": 300, "batch": 64, "own": 60}
     tasks = {

@@ -16,6 +16,7 @@ import typer
 
 from gemel import commands_calibrate, commands_challenge, commands_desk, commands_inspect, commands_serve, commands_why
 from gemel.commands_lab import lab
+from gemel.commands_life import life
 from gemel.commands_new import new
 from gemel.commands_past import shadow, whatif
 from gemel.commands_train import train
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 lab.command()(train)
+lab.command()(life)
 app.add_typer(lab)
 commands_inspect.mount(lab)
 app.command()(new)

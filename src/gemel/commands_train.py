@@ -74,8 +74,8 @@ def _trained(
     from gemel.serve.terminal import progress
 
     with _needed():
-        from gemel.lab.supervised import begin
-        from gemel.lab.task import read_task
+        from gemel.lab.tasks.supervised import begin
+        from gemel.lab.tasks.task import read_task
     recipe = read_task(config or "", columns=columns, **given)
     try:
         with progress(f"training {folder.name}", quiet=quiet) as bar, _needed():
@@ -167,9 +167,9 @@ def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> 
 
 
 def _next(card: Mapping[str, Any], folder: Path) -> str:
-    """The line of a twin file that puts it to use, or what to try."""
-    kind = {"classify": "classifier", "detect": "autoencoder" if card["answer"]["rebuilds"] else "classifier"}
-    task = card["recipe"]["task"]
-    if task == "rul":
-        return f'put {{ kind = "life", model = "{folder}" }} among the detectors of a twin file'
-    return f'put {{ kind = "{kind[task]}", model = "{folder}" }} among the detectors of a twin file'
+    """The line of a twin file that puts it to use."""
+    answer, kind = card["answer"], {"rul": "life", "classify": "classifier", "detect": "classifier"}
+    if card["recipe"]["task"] == "rul" and len(answer["conditions"]) > 1:
+        return "gemel lab life learns the conditions of operation too, and its result runs on site"
+    part = "autoencoder" if answer["rebuilds"] else kind[card["recipe"]["task"]]
+    return f'put {{ kind = "{part}", model = "{folder}" }} among the detectors of a twin file'

@@ -28,10 +28,10 @@ PICTURE = png.encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
 TEXT = base64.b64encode(PICTURE).decode()
 
 
-def heard(payload: bytes | object, blobs: Blobs | None, address: str = "", **more: int) -> Batch:
+def heard(payload: bytes | object, blobs: Blobs | None, address: str = "", largest: int = 1_000_000) -> Batch:
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     table = {"cam": [(0, address)]} | ({"both": [(0, "shot"), (1, "size")]} if address else {})
-    return Decoder(CAMERA, table, blobs=blobs, **more).decode([Message("cam", raw, NOW)], NOW)
+    return Decoder(CAMERA, table, blobs=blobs, largest=largest).decode([Message("cam", raw, NOW)], NOW)
 
 
 def test_the_bytes_of_a_message_are_kept_and_the_point_is_their_code() -> None:

@@ -110,6 +110,7 @@ def test_constants_of_small_samples_are_those_of_the_tables() -> None:
     assert [samples.c4(n) for n in (2, 5, 10)] == pytest.approx([0.7979, 0.9400, 0.9727], abs=5e-5)
     assert samples.chi2_quantile(0.025, 19) == pytest.approx(8.907, abs=1e-3)
     assert samples.chi2_quantile(0.975, 19) == pytest.approx(32.852, abs=1e-3)
+    assert samples.chi2_quantile(0.025, 201) == pytest.approx(163.6, abs=0.1)
     assert samples.range_quantile(0.95, 5) == pytest.approx(3.858, abs=1e-3)  # studentised range, infinite freedom
 
 

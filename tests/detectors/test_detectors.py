@@ -40,7 +40,6 @@ SPECS: dict[str, Mapping[str, Any]] = {
     "matrix": {"window": 12},
     "spectrum": {"window": 64, "bands": 4},
     "foundation": {},
-    "everybody": {"kind": "committee", "members": [{"kind": "subspace"}, {"kind": "foundation"}]},
     "health": {},
 }
 

@@ -46,6 +46,18 @@ def test_a_cycle_that_stands_still_inside_its_range_is_found_where_levels_see_no
     assert not first["level"]
 
 
+def test_it_sits_in_a_committee_with_the_same_rate() -> None:
+    members = [{"kind": "subspace"}, {"kind": "foundation", "ahead": 16}]
+    judge = Judge(*build("detectors", {"kind": "committee", "members": members}).statistics(), step=MINUTE, wait=6)
+    x = cycles(800, 4)
+    x[700:740, 1] = 1.5
+    judge.fit(x[:500])
+    strange, shares = judge.score(x[500:])
+    alarm = np.flatnonzero(strange < 1.0)
+    assert 700 <= alarm[0] + 500 < 740
+    assert shares[alarm[0]].argmax() == 1
+
+
 def test_rows_may_come_in_any_portions_and_memory_survives() -> None:
     x = cycles(520, 2)
     x[300::9, 1] = np.nan

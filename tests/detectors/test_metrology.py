@@ -101,7 +101,7 @@ def test_rows_may_come_in_any_portions() -> None:
 
 def test_findings_say_reject_and_name_the_signal() -> None:
     x, _ = line(900, 3)
-    x[750:830, 2] += 2.5  # the grinder runs hot
+    x[750:830, 2:] += [2.5, 7.5]  # the grinder runs hot
     news = check_detector(bound, situations(x))
     hot = [f for f in news if f.name == "reject size" and f.start >= START + 750 * MINUTE]
     assert hot

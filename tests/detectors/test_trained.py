@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from fleet import CHANNELS, MINUTE, START, TRAINED, pump
-from gemel.core.clock import Virtual
+from gemel import Twin
+from gemel.config import dump, load
+from gemel.core.clock import Data, Virtual
 from gemel.core.errors import ConfigError, PartError
 from gemel.core.registry import build
 from gemel.core.setting import Setting
-from gemel.core.values import Batch, Finding, Floats, Signal, Signals
-from gemel.detectors.trained import Trained
+from gemel.core.values import Asset, Batch, Finding, Floats, Signal, Signals
+from gemel.detectors.trained import Meaning, Trained
 from gemel.loop.decide import Situation
 from gemel.stores.memory import Memory
 from gemel.testing import check_detector
@@ -172,3 +174,52 @@ def test_p_values_are_even_on_what_was_not_held_back() -> None:
     p = meaning.p(1 - np.repeat(draw[1][:, None], len(meaning.classes), axis=1))
     for share in (0.05, 0.2, 0.5):
         assert np.quantile(p[:, 0], share) == pytest.approx(share, abs=0.08)
+
+
+def test_each_condition_is_scaled_by_itself_and_one_never_seen_by_all() -> None:
+    known = Meaning(
+        "classify", False, ("flow",), 4, 60.0, True, ((10.0,), (20.0,), (15.0,)), ((1.0,), (2.0,), (5.0,)), ("a", "b")
+    )
+    rows = known.scaled(np.full((3, 1), 20.0), np.array([0, 1, -1], np.int32))
+    assert rows[:, 0].tolist() == [10.0, 0.0, 1.0]
+    far = known.scaled(np.array([[np.inf], [np.nan], [-1e300]]))
+    assert far[:, 0].tolist() == [10.0, 0.0, -10.0]
+
+
+def test_in_a_twin_the_fault_is_found_in_time() -> None:
+    values = plant("bearing", rows=400, at=250)
+    columns = [values[s.name] for s in SIGNALS]
+
+    class Past:
+        """The telemetry, an hour a batch."""
+
+        async def stream(self) -> AsyncIterator[Batch]:
+            for start in range(0, 400, 60):
+                rows = np.arange(start, min(start + 60, 400))
+                signal = np.tile(np.arange(len(SIGNALS)), len(rows))
+                time = np.repeat(START + rows * MINUTE, len(SIGNALS))
+                yield Batch.of(signal, time, np.stack([c[rows] for c in columns], axis=1).ravel())
+
+        def confirm(self, batch: Batch) -> None:
+            pass
+
+    part = build("detectors", {"kind": "classifier", "model": str(TRAINED / "classify"), **FLEET})
+    twin = Twin(
+        name="pumps", every="5min", signals=SIGNALS, assets=[Asset("a"), Asset("b")], connectors={"past": Past()},
+        store=Memory(), clock=Data(), detectors=[part],
+    )  # fmt: skip
+    twin.run()
+    (found,) = twin.findings()
+    assert (found.name, found.subject) == ("bearing", "a")
+    assert START + 245 * MINUTE <= found.start <= START + 265 * MINUTE
+
+
+def test_the_twin_file_keeps_the_part() -> None:
+    text = f"""
+name = "pumps"
+every = "1min"
+signals = [{{ name = "flow" }}, {{ name = "power" }}, {{ name = "hum" }}]
+detectors = [{{ kind = "autoencoder", model = "{(TRAINED / "detect").as_posix()}", alarms_per_week = 0.5 }}]
+"""
+    assert load(dump(load(text))).detectors
+    assert "alarms_per_week = 0.5" in dump(load(text))

@@ -19,7 +19,8 @@ def python(code: str, *without: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "words", [["pretrain", "--folder", "x", "--steps", "1"], ["export", "--folder", "x"], ["runs"], ["corpus"],
-              ["evaluate", "x", "--bench"], ["amortise", "x.toml", "--into", "x"], ["train", "x.csv", "--folder", "y"]], ids=lambda w: w[0]
+              ["evaluate", "x", "--bench"], ["amortise", "x.toml", "--into", "x"],
+              ["train", "x.csv", "--folder", "y"]], ids=lambda w: w[0]
 )  # fmt: skip
 def test_without_torch_the_next_step_is_named(words: list[str]) -> None:
     ran = python(f"sys.argv = ['gemel', 'lab', *{words!r}]; from gemel.cli import main; main()", "torch")

@@ -20,17 +20,18 @@ from gemel.cli import app  # noqa: E402
 from gemel.core.errors import ConfigError, InputError  # noqa: E402
 from gemel.core.foundation import load  # noqa: E402
 from gemel.detectors.trained import Trained  # noqa: E402
-from gemel.lab import measures  # noqa: E402
-from gemel.lab.carry import compare  # noqa: E402
-from gemel.lab.carry import write as carry  # noqa: E402
-from gemel.lab.labelled import Columns, read_table, split  # noqa: E402
-from gemel.lab.member import Member, train  # noqa: E402
-from gemel.lab.muon import Muon, orthogonal  # noqa: E402
 from gemel.lab.network import scaled  # noqa: E402
 from gemel.lab.networks import NETWORKS, network, pretrained  # noqa: E402
-from gemel.lab.supervised import begin, prepare  # noqa: E402
-from gemel.lab.task import Task, read_task  # noqa: E402
-from gemel.lab.windows import Windows, askable, scaling  # noqa: E402
+from gemel.lab.tasks import measures  # noqa: E402
+from gemel.lab.tasks.carry import compare  # noqa: E402
+from gemel.lab.tasks.carry import write as carry  # noqa: E402
+from gemel.lab.tasks.labelled import Columns, read_table, split  # noqa: E402
+from gemel.lab.tasks.member import Member, train  # noqa: E402
+from gemel.lab.tasks.muon import Muon, orthogonal  # noqa: E402
+from gemel.lab.tasks.supervised import begin, prepare  # noqa: E402
+from gemel.lab.tasks.task import NETWORKS as NAMES  # noqa: E402
+from gemel.lab.tasks.task import Task, read_task  # noqa: E402
+from gemel.lab.tasks.windows import Windows, askable, scaling  # noqa: E402
 
 TINY = {"window": 8, "steps": 40, "batch": 32, "sizes": {"width": 8, "layers": 1}}
 
@@ -61,6 +62,10 @@ def test_every_network_answers_any_number_of_windows_and_its_file_says_the_same(
     assert compare(made, tmp_path / "x.onnx", (10, 3)) < 1e-3
     with pytest.raises(ConfigError, match="has no size 'widht'"):
         network(kind, 3, 10, 2, widht=4)
+
+
+def test_a_recipe_knows_every_network() -> None:
+    assert set(NAMES) == set(NETWORKS)
 
 
 def test_an_autoencoder_gives_the_window_back_in_its_own_length() -> None:
@@ -214,6 +219,8 @@ def test_what_can_be_used_with_care_is_said(tmp_path: Path) -> None:
     assert len(short) <= 6  # the last row of each, its first standing for those before
     x = Windows(table, scaling(table, np.ones(240, bool), read_task(window=60, task="classify"))).at(short)
     assert np.array_equal(x[:, 0], x[:, 15])
+    ready = prepare(place, read_task(window=60, task="classify"))
+    assert "6 of 6 units are shorter than the window of 60 rows" in ready.table.notes[-1]
 
 
 def test_rows_are_brought_to_one_spacing_when_asked(tmp_path: Path) -> None:

@@ -72,9 +72,7 @@ def buzacott(p: tuple[float, float], r: tuple[float, float], room: int) -> float
         (room - 1, 1, 1): top / p1 * (up - p1 * r2) / (fall - p1 * r2),
         (room, 1, 0): top * (up - p1 * r2) / (p1 * r2),
     }
-    inner = {
-        (n, a1, a2): x**n * y1**a1 * y2**a2 for n in range(2, room - 1) for a1 in (0, 1) for a2 in (0, 1)
-    }
+    inner = {(n, a1, a2): x**n * y1**a1 * y2**a2 for n in range(2, room - 1) for a1 in (0, 1) for a2 in (0, 1)}
     weight = {**low, **inner, **high}
     return sum(w for (n, _, a2), w in weight.items() if a2 and n) / sum(weight.values())
 
@@ -94,9 +92,7 @@ def chain(p: tuple[float, float], r: tuple[float, float], room: int) -> float:
                 after = n + (first and n < room) - (second and n > 0)
                 moves[place[n, a, b], place[after, first, second]] += one * two
     rest = np.linalg.matrix_power(moves, 1 << 16)[0]
-    return sum(
-        rest[place[n, a, b]] * ((1 - p[1]) if b else r[1]) for n, a, b in states if n
-    )
+    return sum(rest[place[n, a, b]] * ((1 - p[1]) if b else r[1]) for n, a, b in states if n)
 
 
 @pytest.mark.parametrize(("p", "r", "capacity"), [((0.02, 0.03), (0.1, 0.15), 3), ((0.05, 0.02), (0.2, 0.2), 6)])

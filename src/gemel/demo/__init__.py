@@ -170,7 +170,8 @@ def begin(folder: Path, url: str, mode: str = "auto", chosen: Demo | None = None
         if held not in (_shipped(chosen, file.name, m) for m in MODES):
             set_aside(file)
     file.write_text(_shipped(chosen, file.name, mode).replace(PORT, url), encoding="utf-8")
-    (folder / "plan.svg").write_text(_shipped(chosen, "plan.svg"), encoding="utf-8")
+    for name in chosen.beside:
+        (folder / name).write_bytes(resources.files(chosen.package).joinpath(name).read_bytes())
     for end in ("", ".wal", ".sock"):
         Path(f"{store}{end}").unlink(missing_ok=True)
     for beside in (".artifacts", ".blobs"):  # what was fitted to that store, and its pictures

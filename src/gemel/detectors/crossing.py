@@ -4,10 +4,10 @@ A unit fails when its degradation path crosses a threshold; paths are straight w
 1993, Technometrics 35), here with a random walk on top, so that the level now and the growth since it was new are all
 there is to know of it. The slope is weighed with what earlier lives say. What the line leaves is forecast by any
 forecaster, and its quantiles, widened by the doubt about the slope, are followed one by one: with probability p the
-signal has come to the limit by the time at which its (1 - p) quantile has. What the first step ahead already spreads is
-how the signal is measured and not how it grows, so it is taken off. Past the horizon each quantile goes on as straight as
-in the second half of it. The limit is not known exactly either: it is the levels at which earlier ones failed, less
-those that this one has survived.
+signal has come to the limit by the time at which its (1 - p) quantile has. What the first step ahead already spreads
+is how the signal is measured and not how it grows, so it is taken off. Past the horizon each quantile goes on as
+straight as in the second half of it. The limit is not known exactly either: it is the levels at which earlier ones
+failed, less those that this one has survived.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ FAR = 20.0
 """Horizons after which a crossing is as good as never."""
 FEWEST = 4
 """Rows of a step that must be usable for the step to count."""
+SOON = 12
+"""Steps of its past before which there is only the line, and no forecast of what it leaves."""
 EDGE = 4
 """Steps that are averaged to say at which level a life begins, and where it is now."""
 MANY = 5
@@ -51,7 +53,8 @@ KEYS = ("limit", "below", "state", "life", "shape", "wear", "load", "factors")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One signal: `limits` it fails at, quantiles at GRID or one number; `sign` -1 where it falls to them; the Weibull `life` in hours."""
+    """One signal: `limits` it fails at, quantiles at GRID or a few; `sign` -1 where it falls to them; `life` (h) and
+    `shape` of the Weibull distribution of lives."""
 
     name: str
     limits: tuple[float, ...]
@@ -81,13 +84,13 @@ class Crossing:
     A finding stands open about each machine whose median life is below `within`; its evidence has `life 0.05` to
     `life 0.95` in hours, which the policy `maintenance` reads.
 
-    - `signals`: signal -> `{ limit, below, state, life, shape, wear }`. `limit`: a number, or a list of the levels at
-      which earlier ones failed. `wear`: rows `[level, wear]` where the signal does not grow straight with wear; the
-      limits are then wears, and it is the wear that is foreseen. `load`, `factors`: a signal of codes 0, 1, ... and by
-      how much the watched one is larger then. `below`: it falls to the limit instead of rising. `state`: the machine's state signal. `life`
-      and `shape`: scale and shape of the Weibull distribution of lives, where they are known.
-    - `forecaster`: any forecaster, `{ kind = "foundation" }`, that is shown the signal since the machine was renewed;
-      without one the twin's own forecasts are used, and of the signal's past nothing is.
+    - `signals`: signal -> `{ limit, wear, below, state, load, factors, life, shape }`. `limit`: a number, or a list of
+      the levels at which earlier ones failed. `wear`: rows `[level, wear]` where the signal does not grow straight with
+      wear; the limits are then wears, and it is the wear that is foreseen. `below`: it falls to the limit instead of
+      rising. `state`: the machine's state signal. `load`, `factors`: a signal of codes 0, 1, ... and by how much the
+      watched one is larger then. `life`, `shape`: of the Weibull distribution of lives, where they are known.
+    - `forecaster`: one without a memory of its own, `{ kind = "foundation" }`, that is shown the signal since the
+      machine was renewed; without one the twin's own forecasts are used, and of the signal's past nothing is.
     - `running`: the states in which the signal shows wear. `renewed`: state -> how long it must have lasted to mean
       that the machine is as good as new after it.
     - `settle`: how long after a change of load the signal is not used.
@@ -126,9 +129,14 @@ class Crossing:
         self._forecaster: Forecaster | None = (
             build("forecasters", forecaster) if isinstance(forecaster, Mapping) else forecaster
         )
+        if hasattr(self._forecaster, "snapshot"):
+            raise ConfigError(
+                ["crossing: its forecaster must not learn from one signal for the next"], "use foundation"
+            )
         self._setting: Setting | None = None
         self._subjects: dict[str, str] = {}
         self._open: dict[str, Finding] = {}
+        self._asked = 0
 
     def bind(self, setting: Setting) -> None:
         """Checks the signals."""
@@ -143,6 +151,9 @@ class Crossing:
         self._subjects = {w.name: setting.signals.named(w.name).asset or w.name for w in self._watched}
 
     def inspect(self, situation: Situation) -> list[Finding]:
+        if situation.now // self._step == self._asked // self._step:  # once a step: each news is a decision
+            return []
+        self._asked = situation.now
         lives: dict[str, dict[str, Floats]] = {}
         for watched in self._watched:
             subject = self._subjects.get(watched.name, watched.name)
@@ -153,12 +164,12 @@ class Crossing:
         return [finding for finding in told if finding is not None]
 
     def snapshot(self) -> Mapping[str, Any]:
-        """The findings that stand."""
-        return {"open": list(self._open.values())}
+        """The findings that stand, and when it spoke last."""
+        return {"open": list(self._open.values()), "asked": self._asked}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them up again."""
-        self._open = {f.subject: f for f in state["open"]}
+        self._open, self._asked = {f.subject: f for f in state["open"]}, state["asked"]
 
     def _life(self, watched: Watched, situation: Situation) -> Floats | None:
         """Hours left at `LIVES`."""
@@ -166,18 +177,23 @@ class Crossing:
             ahead = next((f for f in situation.forecasts if watched.name in f.signals and len(f) > 1), None)
             if ahead is None:
                 return None
-            hours = (ahead.time - situation.now) / HOUR
+            hours = np.asarray((ahead.time - situation.now) / HOUR, np.float64)
             paths = steadied(np.array([ahead.quantile(watched.name, level) for level in LEVELS]).T)
             now = situation.latest.get(watched.name, math.nan)
             return crossing(watched, hours, paths, now if np.isfinite(now) else float(paths[0, 5]))
         time, values, age, known = self._past(watched, situation.now)
-        if int(np.isfinite(values).sum()) < FEWEST:
-            return lasting(watched, age) if watched.life else None
-        slope, doubt, level = trend(watched, hours_back := (time - situation.now) / HOUR, values, age, known)
-        flat = (values - slope * hours_back)[:, None]
+        count = int(np.isfinite(values).sum())
+        if count < FEWEST:
+            return lasting(watched, age) if watched.life and known else None
+        ago = (time - situation.now) / HOUR
+        slope, doubt, level = trend(watched, ago, values, age, known)
+        if count < SOON:
+            hours = np.arange(1.0, self._horizon // self._step + 1) * (self._step / HOUR)
+            return crossing(watched, hours, level + hours[:, None] * (slope + doubt * NORMAL), level)
+        flat = (values - slope * ago)[:, None]
         frame = Frame(time, flat, np.where(np.isfinite(flat), GOOD, BAD).astype(np.uint8), ("x",))
         ahead = self._forecaster.forecast(frame, self._horizon // self._step, levels=LEVELS)
-        hours = (ahead.time - situation.now) / HOUR
+        hours = np.asarray((ahead.time - situation.now) / HOUR, np.float64)
         rest = steadied(ahead.of("x").astype(np.float64))
         spread = np.sign(NORMAL) * np.hypot(rest - rest[:, 5:6], hours[:, None] * doubt * NORMAL)
         return crossing(watched, hours, rest[:, 5:6] + slope * hours[:, None] + spread, level)
@@ -367,4 +383,14 @@ def _watched(name: str, given: Any, problems: list[str]) -> Watched:
     factors = tuple(float(x) for x in row.get("factors", (1.0,)))
     if not factors or min(factors) <= 0:
         problems.append(f"{where}: factors must be above zero")
-    return Watched(name, spread([float(x) for x in limits], sign), sign, str(row.get("state", "")), life, shape, table, str(row.get("load", "")), factors)
+    return Watched(
+        name,
+        spread([float(x) for x in limits], sign),
+        sign,
+        str(row.get("state", "")),
+        life,
+        shape,
+        table,
+        str(row.get("load", "")),
+        factors,
+    )

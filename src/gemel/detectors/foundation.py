@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemel.core.errors import ConfigError
+from gemel.core.explain import Sight
 from gemel.core.foundation import load
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.values import Finding
+from gemel.core.values import Finding, Floats
 from gemel.detectors.statistics.foresight import Foresight
 from gemel.detectors.statistics.judge import Statistics
 from gemel.detectors.watch import Watch, Watching
@@ -78,6 +79,12 @@ class Foundation:
 
     def inspect(self, situation: Situation) -> list[Finding]:
         return self._watch.inspect(situation)
+
+    def sight(self, finding: Finding) -> Sight | None:
+        return self._watch.sight(finding)
+
+    def scored(self, finding: Finding, windows: Floats) -> Floats:
+        return self._watch.scored(finding, windows)
 
     def snapshot(self) -> Mapping[str, Any]:
         return self._watch.snapshot()

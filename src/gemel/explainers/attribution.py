@@ -36,11 +36,11 @@ class Attribution:
     - `evaluations`: windows that may be judged, about.
     """
 
-    def __init__(self, segments: int = 4, windows: int = 32, error: float = 0.02, evaluations: int = 12_000) -> None:
+    def __init__(self, segments: int = 4, windows: int = 32, error: float = 0.01, evaluations: int = 12_000) -> None:
         if segments < 1 or windows < 1 or error < 0 or evaluations < 1:
             raise ConfigError(
                 ["attribution: segments, windows and evaluations must be 1 or more, error 0 or more"],
-                "segments = 4, windows = 32, error = 0.02",
+                "segments = 4, windows = 32, error = 0.01",
             )
         self.segments, self.windows, self.error, self.evaluations = segments, windows, error, evaluations
 

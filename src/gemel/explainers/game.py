@@ -155,20 +155,41 @@ def pairs(p: int, most: int, rng: np.random.Generator) -> Bools:
 
 
 class Basis:
-    """Kernels on the corners of a cube of p players, by the odd degrees they are made of."""
+    """Kernels on the corners of a cube of p players, by the odd degrees they are made of: how much each weighs is
+    fitted to the first pairs."""
 
     def __init__(self, p: int) -> None:
-        self.p = p
+        self.p, self._fitted = p, 0
         self.odd = np.arange(1, min(p, DEGREES) + 1, 2)
         self.whole = _walsh(p, self.odd)  # [d, p + 1], of two corners that differ in so many players
         self.rest = _walsh(p - 1, self.odd - 1)  # [d, p], of the players beside one
+        self.weights, self.scale = np.ones(len(self.odd)) / len(self.odd), 1.0
 
-    def prior(self, weights: Floats) -> Floats:
-        """The covariance of the Shapley values, [p, p], before anything is measured."""
-        between = 4.0 * float(weights @ ((self.odd - 1) / self.odd)) / (self.p * max(self.p - 1, 1))
+    def prior(self) -> Floats:
+        """The covariance of the Shapley values, [p, p], before anything is measured, in units of the scale."""
+        between = 4.0 * float(self.weights @ ((self.odd - 1) / self.odd)) / (self.p * max(self.p - 1, 1))
         found = np.full((self.p, self.p), between)
-        np.fill_diagonal(found, 4.0 * float((weights / self.odd).sum()) / self.p)
+        np.fill_diagonal(found, 4.0 * float((self.weights / self.odd).sum()) / self.p)
         return found
+
+    def fit(self, measured: Floats, noise: Floats, apart: Order) -> None:
+        """Take the weights of the degrees, and the variance of it all, under which what was measured is likeliest."""
+        n = min(len(measured), FITTED)
+        if n <= self._fitted:
+            return
+        self._fitted, best, measured = n, -np.inf, measured[:n]
+        guess = float((measured**2).mean()) + 1e-300
+        for fall, prior in FALLS.items():
+            weights = fall ** ((self.odd - 1) / 2)
+            weights = weights / weights.sum()
+            kernel = (weights @ self.whole)[apart[:n, :n]]
+            kernel[np.diag_indices(n)] += noise[:n] / guess + JITTER
+            root = np.linalg.cholesky(kernel)
+            white = np.linalg.solve(root, measured)
+            scale = float(white @ white) / n + 1e-300
+            likely = prior - 0.5 * n * np.log(scale) - float(np.log(np.diag(root)).sum())
+            if likely > best:
+                best, self.weights, self.scale = likely, weights, scale
 
 
 def learned(basis: Basis, z: Floats, half: Floats) -> tuple[Floats, Floats]:
@@ -185,34 +206,14 @@ def learned(basis: Basis, z: Floats, half: Floats) -> tuple[Floats, Floats]:
     noise = spread * (1.0 / count - 1.0 / b)  # drawn without being put back
     measured = alone.mean(axis=1) + mean
     apart = ((p - z @ z.T) / 2 + 0.5).astype(np.int64)  # players in which two pairs differ
-    some = slice(0, min(k, FITTED))
-    weights, scale = _fitted(basis, measured[some], noise[some], apart[some, some])
-    kernel = (weights @ basis.whole)[apart]
-    kernel[np.diag_indices(k)] += noise / scale + JITTER
+    basis.fit(measured, noise, apart)
+    kernel = (basis.weights @ basis.whole)[apart]
+    kernel[np.diag_indices(k)] += noise / basis.scale + JITTER
     others = (z < 0).sum(axis=1, keepdims=True) - (z < 0)  # [k, p] who else is left out
-    cross = 2.0 / p * z * (weights @ basis.rest)[others]
+    cross = 2.0 / p * z * (basis.weights @ basis.rest)[others]
     solved = np.linalg.solve(kernel, np.column_stack([measured, cross]))
     scale = float(measured @ solved[:, 0]) / k
-    return cross.T @ solved[:, 0], scale * (basis.prior(weights) - cross.T @ solved[:, 1:])
-
-
-def _fitted(basis: Basis, measured: Floats, noise: Floats, apart: Order) -> tuple[Floats, float]:
-    """Weights of the odd degrees and the variance of it all: those under which what was measured is likeliest."""
-    n, scale = len(measured), float((measured**2).mean()) + 1e-300
-    best: tuple[float, Floats, float] | None = None
-    for fall, prior in FALLS.items():
-        weights = fall ** ((basis.odd - 1) / 2)
-        weights = weights / weights.sum()
-        kernel = (weights @ basis.whole)[apart]
-        kernel[np.diag_indices(n)] += noise / scale + JITTER
-        root = np.linalg.cholesky(kernel)
-        white = np.linalg.solve(root, measured)
-        fitted = float(white @ white) / n + 1e-300
-        likely = prior - 0.5 * n * np.log(fitted) - float(np.log(np.diag(root)).sum())
-        if best is None or likely > best[0]:
-            best = likely, weights, fitted
-    assert best is not None
-    return best[1], best[2]
+    return cross.T @ solved[:, 0], scale * (basis.prior() - cross.T @ solved[:, 1:])
 
 
 def _walsh(p: int, degrees: Order) -> Floats:

@@ -37,6 +37,7 @@ class Recipe:
     """All that a run is made from; the card holds it."""
 
     steps: int = 1600
+    again: int = 1000  # steps after these, in which the rate falls once more, from half its height
     batch: int = 48
     width: int = 32
     rate: float = 4e-3
@@ -128,9 +129,12 @@ class Run:
             self.step, self.seconds = held["step"], held["seconds"]
 
     def advance(self) -> float:
-        """One step of AdamW on a cosine from the highest rate to a hundredth of it; the loss."""
-        recipe, done = self.recipe, self.step / self.recipe.steps
-        rate = recipe.rate * min((self.step + 1) / recipe.warm, 1.0) * (0.495 * math.cos(math.pi * done) + 0.505)
+        """One step of AdamW, on a cosine that falls to a hundredth and once again (Loshchilov and Hutter 2017); the
+        loss."""
+        recipe, late = self.recipe, self.step >= self.recipe.steps
+        done = (self.step - recipe.steps) / recipe.again if late else self.step / recipe.steps
+        rate = recipe.rate * (0.5 if late else min((self.step + 1) / recipe.warm, 1.0))
+        rate *= 0.495 * math.cos(math.pi * done) + 0.505
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         seen, masks = lesson(recipe, self.step)
@@ -158,12 +162,13 @@ def train(folder: str | Path, recipe: Recipe, watch: Callable[[int, float], None
     Raises `ConfigError` for a folder with a run of another recipe."""
     run, smooth = Run(folder, recipe), math.nan
     began = time.process_time() - run.seconds
-    while run.step < recipe.steps:
+    last = recipe.steps + recipe.again
+    while run.step < last:
         loss = run.advance()
         smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
         if run.step % 20 == 0:
             watch(run.step, smooth)
-        if run.step % 200 == 0 or run.step == recipe.steps:
+        if run.step % 200 == 0 or run.step == last:
             run.seconds = time.process_time() - began
             run.keep()
     run.averaged.eval()

@@ -19,8 +19,9 @@ DEMOS = {
 @dataclass(frozen=True)
 class Demo:
     """`name`; `plant`: makes the emulated plant, with a past; `past`: how long that is, for people; `topic` it is heard
-    on; `headline`: the signal drawn large; `board`: those on the screen of the
-    terminal, none: all; `folder` for its files; `next`: what to try afterwards, `{file}` stands for the twin file."""
+    on; `headline`: the signal drawn large; `folder` for its files; `next`: what to try afterwards, `{file}` stands for
+    the twin file; `board`: signals on the screen of the terminal, none: all; `beside`: files that the twin file names.
+    """
 
     name: str
     plant: Callable[[], Ticking]
@@ -30,6 +31,7 @@ class Demo:
     folder: str
     next: tuple[str, ...]
     board: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ("plan.svg",)
 
     @property
     def package(self) -> str:

@@ -112,6 +112,22 @@ def test_the_policy_maintenance_reads_it() -> None:
     assert known.hours[0] <= 10 <= known.hours[-1]  # 20 cycles of half an hour
 
 
+def test_it_can_be_asked_about_windows_that_never_were() -> None:
+    make, turns = course(life())
+    part = make()
+    finding = part.inspect(turns[99])[0]
+    sight = part.sight(finding)
+    assert sight is not None
+    assert sight.signals == tuple(s.name for s in PRESS[:4])
+    rows = life()[:, :4]
+    cool = rows.copy()
+    cool[:, 1] = rows[:, 1].min()
+    score = part.scored(finding, np.stack([rows[:40], rows[-40:], cool[-40:]]))
+    assert score.shape == (3,)
+    assert score[1] > score[0]
+    assert score[2] < score[1]
+
+
 def test_a_channel_that_is_missing_is_named() -> None:
     rows = life()
     with pytest.raises(ConfigError, match="press has no signal for hum"):

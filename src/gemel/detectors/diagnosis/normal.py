@@ -20,7 +20,7 @@ import numpy as np
 from gemel.core.values import Bools, Floats
 from gemel.detectors.diagnosis.view import View
 
-HUBER, ROUNDS = 1.5, 4
+HUBER, ROUNDS = 1.5, 3
 RIDGE = 3.0  # rows' worth
 FEW = 15  # rows of a state without which it is not judged
 FAR = 12.0  # standard deviations beyond which a residual says no more
@@ -206,7 +206,8 @@ def _robust(x: Floats, y: Floats, states: Floats) -> tuple[Floats, Floats]:
     b = (b - middle) / wide
     weight = np.ones(len(b))
     for _ in range(ROUNDS):
-        found = np.linalg.solve((a * weight[:, None]).T @ a + ridge, (a * weight[:, None]).T @ b)
+        weighed = (a * weight[:, None]).T
+        found = np.linalg.solve(weighed @ a + ridge, weighed @ b)
         off = b - a @ found
         scale = max(_mad(off), 1e-6)
         weight = np.minimum(1.0, HUBER * scale / np.maximum(np.abs(off), 1e-12))

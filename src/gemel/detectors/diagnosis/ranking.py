@@ -113,8 +113,8 @@ def rank(
     ps = {k: math.exp(v - max(top, 0.0)) / whole for k, v in odds_of.items()}
     trouble = min(sum(ps.values()), 1.0)
     ordered = tuple((p, a, cause, place.get((a, cause))) for (a, cause), p in sorted(ps.items(), key=lambda o: -o[1]))
-    odd = eyes.odd()
     fits = _fits(known, seen, ordered, trouble)
+    odd = eyes.odd() if subjects or not fits else np.zeros(len(assets))  # nobody asks for it otherwise
     return Ranked(ordered, trouble, fits, odds, assets, int(np.argmax(odd)), float(odd.max()), known, seen)
 
 

@@ -15,6 +15,7 @@ from gemel.core.units import duration
 from gemel.core.values import Finding, Floats, Signal, Times
 from gemel.detectors.life.ensemble import Ensemble
 from gemel.detectors.life.unit import Unit
+from gemel.detectors.life.windowed import Windowed, is_windowed
 from gemel.loop.decide import Situation
 
 HOUR = 3_600_000_000_000
@@ -27,13 +28,15 @@ class Life:
     """Says how long each asset will last: an open finding about it whose evidence holds the quantiles `life 0.05` ...
     `life 0.95` in hours, as the policy `maintenance` reads them.
 
-    It asks trees and networks that learned from a fleet's whole lives (`gemel.lab.life`). A channel that is missing or
+    It asks trees and networks that learned from a fleet's whole lives (`gemel lab life`), or one network that learned
+    from windows (`gemel lab train --task rul`). A channel that is missing or
     stands still, and an operating condition never learned from, are refused by name: the finding then holds no life.
     A channel far outside what was learned (another unit of measure?) is left out, and the confidence falls. Of a unit
     with few rows no more is said than its age tells.
 
-    - `model`: the folder with `life.json`. `signals`: channel or setting -> the signal's name, where `{asset}` stands
-      for the asset; by default the signal of the asset with that name, or one that ends with `_` and that name.
+    - `model`: the folder with what was learned.
+    - `signals`: channel or setting -> the signal's name, where `{asset}` stands for the asset; by default the asset's
+      signal of that name, or one that ends with `_` and that name.
     - `counter`: a signal (`{asset}` as above) that counts cycles since the unit was new; when it falls, the unit is a
       new one. Without it rows are counted from the first one heard.
     - `cycle`: how long a cycle is while the asset runs; `step`: spacing of the rows, one a cycle. By default both are
@@ -71,7 +74,8 @@ class Life:
 
     def bind(self, setting: Setting) -> None:
         """Open what was learned and find each asset's signals; raises `ConfigError` naming those that are missing."""
-        self._setting, self._ensemble = setting, Ensemble(setting.folder / self.model)
+        folder = setting.folder / self.model
+        self._setting, self._ensemble = setting, Windowed(folder) if is_windowed(folder) else Ensemble(folder)
         self._step = self._step or setting.every
         hours = (self._cycle or self._step) / HOUR
         usual = self._ensemble.meaning.usual

@@ -12,6 +12,7 @@ from gemel.core.units import instant_id
 from gemel.core.values import Finding, Floats, Times
 from gemel.detectors.life.condition import standing
 from gemel.detectors.life.ensemble import Ensemble
+from gemel.detectors.life.windowed import Windowed
 
 RECENT = 10
 """Rows in which a channel must have been heard, have moved, and have been where it can be."""
@@ -27,7 +28,9 @@ SURE = 0.9
 class Unit:
     """Rows of an asset since it was new; `names`: its settings, its channels, and a counter if it has one."""
 
-    def __init__(self, subject: str, names: Sequence[str], counts: bool, ensemble: Ensemble, hours: float) -> None:
+    def __init__(
+        self, subject: str, names: Sequence[str], counts: bool, ensemble: Ensemble | Windowed, hours: float
+    ) -> None:
         self.subject, self.names, self._counts = subject, tuple(names), counts
         self._ensemble, self._usual, self._hours = ensemble, ensemble.meaning.usual, hours
         self._s = len(self._usual.settings)
@@ -70,7 +73,7 @@ class Unit:
         x, odd = self._deviations()
         wrong = self._refused(x, odd)
         age = len(x)
-        young = len(self._rows) < EARLY
+        young = len(self._rows) < EARLY and bool(self._ensemble.meaning.lives)
         levels = self._ensemble.meaning.table.levels
         if wrong:
             return self._say(now, {}, 0.0, 0.0, f"nobody can say what {self.subject} has left: {'; '.join(wrong)}")

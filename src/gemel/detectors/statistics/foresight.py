@@ -28,6 +28,8 @@ FEWEST = 8
 """Values of a window below which the network is not asked."""
 KEPT = 16
 """Components of the features, at most."""
+ALONE = 3
+"""Questions about a window that is judged by itself."""
 STRANGE = 15.0
 """A squared score above which a row is not shown to the network, which would get used to it, ..."""
 PATIENCE = 8
@@ -76,10 +78,8 @@ class Foresight:
         out = np.empty((len(values), 2 * c))
         for i, row in enumerate(values):
             self._late = np.vstack([self._late[1:], _normal(row, self._fan[:, self._since])[None]])
-            heard = np.isfinite(self._late)
-            count = heard.sum(axis=0)
-            square = (np.where(heard, self._late, 0.0).sum(axis=0) / np.maximum(count, 1)) ** 2
-            out[i, :c], out[i, c:] = np.where(count > 0, square, np.nan), self._held
+            out[i, :c], out[i, c:] = self._together(self._late), self._held
+            square = np.nan_to_num(out[i, :c])
             self._take(row, square > STRANGE)
             self._since += 1
             if self._since == self.ahead:
@@ -104,14 +104,20 @@ class Foresight:
         c = rows.shape[1]
         if not len(ends) or not c:
             return np.empty((0, c, self.ahead, len(DECILES))), np.empty((0, *self._centre.shape))
+        gap = np.minimum(np.zeros(c, np.int64) if gaps is None else gaps, self.window // 2)
+        fans, features = self._thought(
+            [
+                np.concatenate([_finite(rows[max(0, end - self.window) : end, i]), np.full(gap[i], np.nan)])
+                for end in ends
+                for i in range(c)
+            ]
+        )
+        return fans.reshape(len(ends), c, self.ahead, -1), features.reshape(len(ends), c, -1)
+
+    def _thought(self, columns: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """Quantiles [n, h, q] and features [n, d] of the ends of columns."""
         graph = load(self.model, self.small)
         p = graph.reach.patch
-        gap = np.minimum(np.zeros(c, np.int64) if gaps is None else gaps, self.window // 2)
-        columns = [
-            np.concatenate([_finite(rows[max(0, end - self.window) : end, i]), np.full(gap[i], np.nan)])
-            for end in ends
-            for i in range(c)
-        ]
         fans, thoughts = [], []
         for start in range(0, len(columns), CHUNK):
             x, held, mean, deviation = windowed(columns[start : start + CHUNK], self.window)
@@ -123,8 +129,39 @@ class Foresight:
             fan[mute] = np.nan
             fans.append(np.sort(fan, axis=2))
             thoughts.append(np.where(mute[:, None], np.nan, _centred(features[:, 0, 0])))
-        shape = (len(ends), c)
-        return np.concatenate(fans).reshape(*shape, self.ahead, -1), np.concatenate(thoughts).reshape(*shape, -1)
+        return np.concatenate(fans), np.concatenate(thoughts)
+
+    def _together(self, scores: Floats) -> Floats:
+        """The square of the mean of scores [..., h, c], [..., c]; of fewer than `ahead`, the mean varies more by itself,
+        so it counts less. NaN for none."""
+        heard = np.isfinite(scores)
+        count = heard.sum(axis=-2)
+        square = np.where(heard, scores, 0.0).sum(axis=-2) ** 2 / (self.ahead * np.maximum(count, 1))
+        return np.where(count > 0, square, np.nan)
+
+    @property
+    def need(self) -> int:
+        """Rows that a window judged by itself should have."""
+        return self.window + ALONE * self.ahead
+
+    def apart(self, windows: Floats) -> Floats:
+        """The same of windows [b, t, c], each by itself: scores [b, t, 2 c] of its last rows, NaN before."""
+        b, t, c = windows.shape
+        out = np.full((b, t, 2 * c), np.nan)
+        ends = [end for end in range(t - ALONE * self.ahead, t, self.ahead) if end >= self.window // 2]
+        if not ends or not b:
+            return out
+        columns = [_finite(w[max(0, end - self.window) : end, i]) for end in ends for w in windows for i in range(c)]
+        fans, features = self._thought(columns)
+        fans, features = fans.reshape(len(ends), b, c, self.ahead, -1), features.reshape(len(ends), b, c, -1)
+        z = np.full((b, t, c), np.nan)
+        for end, fan in zip(ends, fans, strict=True):
+            z[:, end : end + self.ahead] = _normal(windows[:, end : end + self.ahead], fan.transpose(0, 2, 1, 3))
+        for end, thought in zip(ends, features, strict=True):
+            for row in range(end, end + self.ahead):
+                out[:, row, :c] = self._together(z[:, max(row + 1 - self.ahead, 0) : row + 1])
+                out[:, row, c:] = self._distance(thought)
+        return out
 
     def _distance(self, features: Floats) -> Floats:
         """Of features [n, c, d], [n, c]; NaN where there are none, or the normal time had none."""
@@ -170,15 +207,18 @@ def _usual(features: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _normal(row: Floats, fan: Floats) -> Floats:
-    """Readings [c] as normal scores in their quantiles [c, q]: straight lines between these, the outermost go on."""
-    out = np.full(len(row), np.nan)
-    for i in np.flatnonzero(np.isfinite(row) & np.isfinite(fan[:, 0])):
-        x = fan[i]
-        j = int(np.clip(np.searchsorted(x, row[i]), 1, len(x) - 1))
-        width = max(float(x[j] - x[j - 1]), 0.05 * float(x[-1] - x[0]), 1e-9 * max(abs(float(x[j])), 1e-3))
-        base = j if row[i] > x[j] else j - 1
-        out[i] = SCORES[base] + (row[i] - x[base]) / width * (SCORES[j] - SCORES[j - 1])
-    return np.clip(out, -FAR, FAR)
+    """Readings [..., c] as normal scores in their quantiles [..., c, q]: straight lines between these, the outermost go
+    on; NaN where either is missing."""
+    there = np.isfinite(row) & np.isfinite(fan[..., 0])
+    y, x = np.where(there, row, 0.0), np.where(there[..., None], fan, SCORES)
+    j = np.clip((x < y[..., None]).sum(axis=-1), 1, len(DECILES) - 1)[..., None]
+    low, high = (np.take_along_axis(x, k, axis=-1)[..., 0] for k in (j - 1, j))
+    spread = x[..., -1] - x[..., 0]
+    width = np.maximum(np.maximum(high - low, 0.05 * spread), 1e-9 * np.maximum(np.abs(high), 1e-3))
+    base = np.where(y > high, j[..., 0], j[..., 0] - 1)
+    start = np.where(y > high, high, low)
+    found = SCORES[base] + (y - start) / width * (SCORES[j[..., 0]] - SCORES[j[..., 0] - 1])
+    return np.where(there, np.clip(found, -FAR, FAR), np.nan)
 
 
 def _finite(x: Floats) -> Floats:

@@ -5,7 +5,6 @@ Letters: u units, t rows, s settings of operation, c channels.
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy as np
 from gemel.core.artifact import digest
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.values import Floats, Ints
-from gemel.lab.labelled import Columns, read_table
-from gemel.lab.turbofan import is_turbofan
+from gemel.lab.tasks.labelled import Columns, read_table
+from gemel.lab.tasks.turbofan import SENSORS, is_turbofan, turbofan
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,9 @@ class Fleet:
 
 
 def read_fleet(path: str | Path, settings: Sequence[str] = (), columns: Columns | None = None) -> Fleet:
-    """A fleet from a C-MAPSS file, or from a CSV or Parquet file with a column `rul` of what is left at each row.
-    `settings` names the channels that say how a unit is operated.
+    """A fleet from a C-MAPSS file, or from a CSV or Parquet file with a column `rul` of what is left at each row: in
+    hours where times are stamps, else in the unit of the times. `settings` names the channels that say how a unit is
+    operated.
 
     Raises `InputError` for a file that cannot be used, `ConfigError` for settings that are no channels.
     """
@@ -63,7 +63,7 @@ def read_fleet(path: str | Path, settings: Sequence[str] = (), columns: Columns 
     own = [table.channels.index(n) for n in settings]
     rest = [i for i, n in enumerate(table.channels) if n not in settings]
     rows = [np.flatnonzero(table.unit == u) for u in range(len(table.units))]
-    last = np.array([table.label[r[-1]] for r in rows]) / table.step
+    last = np.array([table.label[r[-1]] for r in rows]) * (3600.0 if table.stamped else 1.0) / table.step
     if not np.isfinite(last).all():
         name = table.units[int(np.flatnonzero(~np.isfinite(last))[0])]
         raise InputError(f"nobody says what unit {name} has left at its last row", "0 if it failed then")
@@ -74,29 +74,9 @@ def read_fleet(path: str | Path, settings: Sequence[str] = (), columns: Columns 
 
 
 def _turbofan(path: Path) -> Fleet:
-    """Columns as the readme says: unit, cycle, three settings, sensors. A test file's lives stand beside it."""
-    rows = _numbers(path)
-    if rows.ndim != 2 or rows.shape[1] != 26:
-        raise InputError(f"{path} has {rows.shape[-1]} columns, not 26", "give a file of C-MAPSS, or a CSV")
-    known = np.unique(rows[:, 0])
-    units = [rows[rows[:, 0] == u] for u in known]
-    left = np.zeros(len(units))
-    if path.name.startswith("test_"):
-        beside = path.with_name(path.name.replace("test_", "RUL_", 1))
-        if not beside.exists():
-            raise InputError(f"there is no {beside.name} beside {path.name}", "it says what each test engine had left")
-        left = np.atleast_1d(_numbers(beside))
-        if len(left) != len(units):
-            raise InputError(f"{beside.name} has {len(left)} lives for {len(units)} engines", "take both of one set")
+    engines = turbofan(path)
+    rows = [np.flatnonzero(engines.unit == u) for u in range(len(engines.names))]
     return Fleet(
-        tuple(f"{u:g}" for u in known), tuple(u[:, 2:5] for u in units), tuple(u[:, 5:] for u in units), left,
-        tuple(f"setting{i}" for i in (1, 2, 3)), tuple(f"s{i}" for i in range(1, 22)), digest(path),
+        engines.names, tuple(engines.settings[r] for r in rows), tuple(engines.sensors[r] for r in rows),
+        np.array([engines.left[r[-1]] for r in rows]), tuple(f"setting{i}" for i in (1, 2, 3)), SENSORS, digest(path),
     )  # fmt: skip
-
-
-def _numbers(path: Path) -> Floats:
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            return np.loadtxt(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}", "a text file of numbers, spaces between them") from None

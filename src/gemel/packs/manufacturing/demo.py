@@ -1,4 +1,4 @@
-"""What `gemel demo line` shows: two machines fall ill within ten plant hours, a third while its people are busy."""
+"""What `gemel demo line` shows: the supply sags for two hours, and then the bearing of a machine begins to fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gemel.packs.manufacturing.live import Line
 from gemel.packs.show import Demo
 
 FAULTS = (
-    {"kind": "coolant loss", "machine": "mill", "at": "90min"},
+    {"kind": "voltage sag", "at": "75min", "lasts": "2h"},
     {"kind": "bearing damage", "machine": "grind", "at": "4h"},
 )
 DEMO = Demo(

@@ -127,6 +127,4 @@ def known(runs: int = 60, first: int = 100_000) -> Known:
 
 if __name__ == "__main__":
     path, *rest = sys.argv[1:]
-    made = known(*(int(x) for x in rest))
-    Path(path).write_bytes(made.save())
-    print(f"{made.cases} cases of {len(made.causes)} causes in {path}, version {made.version}")
+    Path(path).write_bytes(known(*(int(x) for x in rest)).save())

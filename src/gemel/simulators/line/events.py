@@ -22,6 +22,8 @@ TINY = 1e-9
 STREAMS = 8
 CYCLE, SPREAD, FAIL, REPAIR, REPAIR_SPREAD, WEAR, WEAR_SPREAD, SCRAP = range(STREAMS)
 Counts = npt.NDArray[np.int64]
+Pairs = tuple[Any, ...]
+"""Places (i [n], j [n]) of machines in members."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Plan:
     wears: Bools
     by_cycle: Bools
     setup: Callable[[Counts, Counts, Counts], Floats]
-    factor: Callable[[Counts, Counts], Floats]
+    factor: Callable[[Counts, Counts], Floats | float]
 
 
 @dataclass
@@ -226,7 +228,7 @@ class Course:
         if len(i):
             self.left[pair] = np.maximum(self.plan.setup(i, self.family[pair], self.wanted[j]), TINY)
 
-    def _begin(self, pair: tuple[Any, Any]) -> None:
+    def _begin(self, pair: Pairs) -> None:
         """Cycles begin: how long they take, and, where failures strike at their beginning, whether one does."""
         i, _ = pair
         if not len(i):
@@ -243,10 +245,10 @@ class Course:
             fell[at[0][falls], at[1][falls]] = True
             self._fail(fell)
 
-    def _draw(self, pair: tuple[Any, Any], stream: int, counts: Counts) -> Floats:
+    def _draw(self, pair: Pairs, stream: int, counts: Counts) -> Floats:
         return uniform(self.key[pair[1]], 1 + pair[0] * STREAMS + stream, counts[pair])
 
-    def _age(self, pair: tuple[Any, Any]) -> None:
+    def _age(self, pair: Pairs) -> None:
         """The rate of failures per busy second of these machines, which grows with wear."""
         if self._worn_out:
             worn = self.hazard[pair] / 3600.0 * self.wear[pair] ** self.plan.power[pair[0], 0]

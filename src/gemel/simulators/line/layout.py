@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from gemel.core.errors import ConfigError, InputError, nearest
@@ -72,7 +73,7 @@ def read(machines: Sequence[Mapping[str, Any]], buffers: Sequence[Any]) -> tuple
     given = list(buffers) or [10] * (len(made) - 1)
     if len(given) != max(len(made) - 1, 0):
         problems.append(f"line: {len(made)} machines have {len(made) - 1} buffers between them, not {len(given)}")
-    between = [f"{a}_{b}" for a, b in zip(names, names[1:], strict=False)]
+    between = [f"{a}_{b}" for a, b in pairwise(names)]
     stores = [_buffer(row, name, problems) for row, name in zip(given, between, strict=False)]
     every = [*names, *(b.name for b in stores)]
     problems += [f"line: the name '{n}' stands twice" for n in sorted({n for n in every if every.count(n) > 1})]
@@ -119,7 +120,9 @@ def _machine(given: dict[str, Any], i: int, problems: list[str]) -> Machine:
     cycles: dict[int, float] = {}
     for key, value in given.get("cycles", {}).items():
         if not str(key).isdecimal() or isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            problems.append(f"{where}: cycles has the number of a family and a factor above zero, not {key!r}: {value!r}")
+            problems.append(
+                f"{where}: cycles has the number of a family and a factor above zero, not {key!r}: {value!r}"
+            )
             continue
         cycles[int(key)] = float(value)
     numbers = {key: prior.mean for key, prior in priors.items()}

@@ -20,7 +20,7 @@ def bottleneck(outputs: Mapping[str, Floats], machines: Sequence[str]) -> dict[s
     """Machine -> the share of the steps in which it was the bottleneck [m]: the one that was active for the greatest
     part of the step, neither starved nor blocked nor idle (the active period method, Roser, Nakano and Tanaka 2001,
     Winter Simulation Conference). Steps should be long enough to hold several parts."""
-    active = np.stack([sum(outputs[f"{m}_{state}"] for state in ACTIVE) for m in machines])  # [M, t, m]
+    active = np.stack([np.sum([outputs[f"{m}_{state}"] for state in ACTIVE], axis=0) for m in machines])  # [M, t, m]
     most = active.argmax(axis=0)
     return {name: np.asarray((most == i).mean(axis=0)) for i, name in enumerate(machines)}
 
@@ -32,7 +32,7 @@ def oee(outputs: Mapping[str, Floats], machine: str, cycle: float, scrap: Floats
     time, times the `cycle` (s) that they should take; `quality`: the share of parts that are not `scrap` (counts [t, m]
     of that machine, or of the line); `oee`: the product. The step is told by the shares: parts times cycle must not
     exceed it."""
-    lost = sum(outputs[f"{machine}_{state}"] for state in ("down", "service", "setup"))
+    lost = np.sum([outputs[f"{machine}_{state}"] for state in ("down", "service", "setup")], axis=0)
     parts = outputs[f"{machine}_parts"]
     available = np.asarray((1.0 - lost).mean(axis=0))
     step = step_s(outputs)

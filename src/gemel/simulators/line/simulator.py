@@ -107,7 +107,7 @@ class Line:
         self.parameters = tuple(f"{self._names[i]}.{key}" for i, key, _ in self._learned)
         self.states = (*plain, *self._waits, *(["orders.due"] if "orders" in self._waits else []), *self.parameters)
         self._at = {name: i for i, name in enumerate(self.states)}
-        self.bounds: dict[str, tuple[float, float]] = {n: (0.0, math.inf) for n in (*plain, *self._waits)}
+        self.bounds: dict[str, tuple[float, float]] = dict.fromkeys((*plain, *self._waits), (0.0, math.inf))
         self.bounds |= {f"{n}.state": (0.0, float(SERVICE)) for n in self._names}
         self.bounds |= {n: (p.low, p.high) for n, (_, _, p) in zip(self.parameters, self._learned, strict=True)}
         self.units = {f"{n}.cycle": "s" for n in self._names}
@@ -199,17 +199,36 @@ class Line:
                 wish = given[f"{name}_service"] >= 0.5
                 seen[i] = np.where(wish, np.maximum(seen[i], 1), np.where(seen[i] == 1, 1, 0))
                 asked[i] = seen[i] == 1
-        worn = parameters.pop("wear")
         none = np.zeros(m)
+        left, work, life, wear = (r.copy() for r in rows[1:5])
         return Course(
-            self._plan, key, np.clip(np.rint(rows[0]), 0, SERVICE).astype(np.int64), *(r.copy() for r in rows[1:5]),
-            np.rint(rows[5]).astype(np.int64), asked, queue,
-            states[self._at["orders.due"]].copy() if "orders.due" in self._at else none,
-            counts[:count], counts[count : 2 * count], counts[-1],
-            given["release"] / HOUR if "release" in given else none, self._arrivals == "poisson",
-            np.rint(given["family"]).astype(np.int64) if "family" in given else np.zeros(m, np.int64), capacity,
-            given.get("operators", np.full(m, np.inf)), worn=worn, **parameters,
-        )  # fmt: skip
+            plan=self._plan,
+            key=key,
+            code=np.clip(np.rint(rows[0]), 0, SERVICE).astype(np.int64),
+            left=left,
+            work=work,
+            life=life,
+            wear=wear,
+            family=np.rint(rows[5]).astype(np.int64),
+            asked=asked,
+            queue=queue,
+            due=states[self._at["orders.due"]].copy() if "orders.due" in self._at else none,
+            began=counts[:count],
+            lives=counts[count : 2 * count],
+            came=counts[-1],
+            rate=given["release"] / HOUR if "release" in given else none,
+            random=self._arrivals == "poisson",
+            wanted=np.rint(given.get("family", none)).astype(np.int64),
+            capacity=capacity,
+            crew=given.get("operators", np.full(m, np.inf)),
+            cycle=parameters["cycle"],
+            mtbf=parameters["mtbf"],
+            mttr=parameters["mttr"],
+            worn=parameters["wear"],
+            hazard=parameters["hazard"],
+            scrap=parameters["scrap"],
+            scrap_worn=parameters["scrap_worn"],
+        )
 
     def _keep(self, course: Course, states: Floats, counts: Counts) -> None:
         count = len(self.machines)

@@ -12,8 +12,8 @@ import numpy as np
 from gemel.core.errors import InputError
 from gemel.core.values import Bools, Float32s, Floats, Ints
 from gemel.detectors.trained import Meaning
-from gemel.lab.labelled import Table
-from gemel.lab.task import Task
+from gemel.lab.tasks.labelled import Table
+from gemel.lab.tasks.task import Task
 
 
 class Windows:

@@ -23,13 +23,13 @@ from gemel.core.errors import ConfigError, InputError
 from gemel.core.values import Float32s, Floats, Ints
 from gemel.detectors.statistics.calibration import Calibration
 from gemel.detectors.trained import Meaning
-from gemel.lab import measures
-from gemel.lab.labelled import Split, Table, described, read_table, split
-from gemel.lab.member import Member, Watch, train
-from gemel.lab.task import Task
-from gemel.lab.turbofan import beside, is_turbofan
-from gemel.lab.windows import Windows, askable, scaling, short_units
-from gemel.lab.yardstick import Boosting, plain
+from gemel.lab.tasks import measures
+from gemel.lab.tasks.labelled import Split, Table, described, read_table, split
+from gemel.lab.tasks.member import Member, Watch, train
+from gemel.lab.tasks.task import Task
+from gemel.lab.tasks.turbofan import beside, is_turbofan
+from gemel.lab.tasks.windows import Windows, askable, scaling, short_units
+from gemel.lab.tasks.yardstick import Boosting, plain
 
 USUAL_CAP = 125.0
 """Cycles of C-MAPSS beyond which an engine counts as new; its literature's."""
@@ -249,7 +249,7 @@ def begin(
 
     A folder that holds a run is refused without `resume`. Raises `ConfigError` and `InputError` before training.
     """
-    from gemel.lab.carry import carry
+    from gemel.lab.tasks.carry import carry
 
     torch.set_num_threads(threads)
     out = Path(folder)

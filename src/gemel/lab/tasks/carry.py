@@ -18,14 +18,14 @@ from gemel.core.artifact import digest
 from gemel.core.errors import PartError
 from gemel.core.onnx import session
 from gemel.detectors.trained import NAME
-from gemel.lab import measures
+from gemel.lab.tasks import measures
 
 if TYPE_CHECKING:
-    from gemel.lab.supervised import Scored
-    from gemel.lab.task import Task
+    from gemel.lab.tasks.supervised import Scored
+    from gemel.lab.tasks.task import Task
 
 OPSET = 17
-NUMERICS = ("labelled", "member", "muon", "networks", "network", "supervised", "task", "windows")
+NUMERICS = ("../network", "../networks", "labelled", "member", "muon", "supervised", "tables", "task", "windows")
 """The files of the lab that make a run what it is; the card holds their hash."""
 
 
@@ -43,7 +43,7 @@ def carry(folder: Path, task: Task, runs: Sequence[Scored], about: Mapping[str, 
     difference = compare(network, path, shape)
     if difference > 1e-3:
         raise PartError(f"{path.name} differs from the network by {difference:.1e}", "report this")
-    source = [Path(__file__).with_name(f"{room}.py") for room in NUMERICS]
+    source = [(Path(__file__).parent / f"{room}.py").resolve() for room in NUMERICS]
     methods = list(first.scores)
     card = {
         "name": NAME,

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from gemel.core.artifact import digest
 from gemel.core.errors import InputError
 from gemel.core.values import Floats, Ints
-from gemel.lab.tables import Columns as Columns
-from gemel.lab.tables import Texts, read_rows
-from gemel.lab.turbofan import is_turbofan, turbofan
+from gemel.lab.tasks.tables import Columns as Columns
+from gemel.lab.tasks.tables import Texts, read_rows
+from gemel.lab.tasks.turbofan import SENSORS, is_turbofan, turbofan
 
 TASKS = ("rul", "classify", "detect")
 SPARSE = 0.95
@@ -68,6 +68,8 @@ def read_table(path: str | Path, task: str, columns: Columns, like: Table | None
     if not place.exists():
         raise InputError(f"there is no {place}", "give a CSV, Parquet or C-MAPSS file, or a folder of them")
     table = _engines(place, task) if is_turbofan(place) else _table(place, task, columns)
+    if len(table.conditions) == 1:  # says nothing
+        table = replace(table, condition=None, conditions=())
     table = _steady(_rebinned(table, columns.step) if columns.step else table, bool(columns.step))
     return _as(table, like) if like else _channels(table)
 
@@ -85,12 +87,14 @@ def _table(place: Path, task: str, columns: Columns) -> Table:
 def _engines(place: Path, task: str) -> Table:
     if task == "classify":
         raise InputError(f"{place.name} has no classes", "C-MAPSS is for the tasks rul and detect")
-    units, unit, time, values, channels, left, regime = turbofan(place)
-    condition, conditions = _codes(regime)
-    label = left if task == "rul" else np.full(len(left), np.nan)
+    engines = turbofan(place)
+    regime = engines.settings[:, [0, 2]].round(0) + 0.0  # -0 is 0; the second setting goes with these two
+    condition, conditions = _codes(np.array([f"{high:g}/{throttle:g}" for high, throttle in regime]))
+    label = engines.left if task == "rul" else np.full(len(engines.left), np.nan)
     classes = ("normal", "abnormal") if task == "detect" else ()
     return Table(
-        units, unit, time, values, channels, label, classes, condition, conditions, digest=digest(place)
+        engines.names, engines.unit, engines.cycle, engines.sensors, SENSORS, label, classes, condition, conditions,
+        digest=digest(place),
     )  # fmt: skip
 
 

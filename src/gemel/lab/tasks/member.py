@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from gemel.core.errors import ConfigError
 from gemel.core.values import Floats, Ints
-from gemel.lab.muon import Muon
 from gemel.lab.networks import Autoencoder, network
-from gemel.lab.task import RATES, Task, task_of
-from gemel.lab.windows import Windows
+from gemel.lab.tasks.muon import Muon
+from gemel.lab.tasks.task import RATES, Task, task_of
+from gemel.lab.tasks.windows import Windows
 
 EVERY = 25
 """Steps between two entries of the log."""

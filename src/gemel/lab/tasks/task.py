@@ -21,9 +21,9 @@ from typing import Any
 
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.values import LEVELS
-from gemel.lab.labelled import TASKS
 from gemel.lab.recipe import merge
-from gemel.lab.tables import Columns
+from gemel.lab.tasks.labelled import TASKS
+from gemel.lab.tasks.tables import Columns
 
 NETWORKS = ("cnn", "rnn", "transformer", "autoencoder", "encoder")
 RATES: Mapping[str, float] = {"sgd": 0.1, "rmsprop": 3e-3, "adam": 4e-3, "muon": 5e-3}

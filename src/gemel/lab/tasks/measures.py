@@ -22,8 +22,7 @@ def rmse(answer: Floats, truth: Floats) -> float:
 def nasa(answer: Floats, truth: Floats) -> float:
     """Sum of exp(d / 10) - 1 where the answer is d too late, and exp(-d / 13) - 1 where it is too early."""
     d = answer - truth
-    with np.errstate(over="ignore"):
-        return float(np.where(d >= 0, np.expm1(d / 10), np.expm1(-d / 13)).sum())
+    return float(np.expm1(np.minimum(np.where(d >= 0, d / 10, -d / 13), 600.0)).sum())
 
 
 def life(levels: Sequence[float], quantiles: Floats, truth: Floats) -> dict[str, Any]:
@@ -99,20 +98,20 @@ def alarms(score: Floats, limit: float, truth: Bools) -> dict[str, Any]:
     rank = (np.cumsum(count) - (count - 1) / 2)[group]  # equal scores share their rank
     up, down = int(truth.sum()), int((~truth).sum())
     area = (rank[truth[order]].sum() - up * (up + 1) / 2) / max(up * down, 1)
-    return {
+    found = {
         "rows": len(truth),
         "abnormal": up,
         "F1": 2 * hit / max(2 * hit + false + missed, 1),
         "precision": hit / max(hit + false, 1),
         "false alarms": false / max(down, 1),
         "missed": missed / max(up, 1),
-        "AUC": float(area) if up and down else float("nan"),
     }
+    return found | ({"AUC": float(area)} if up and down else {})
 
 
 def spread(found: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation over runs of every measure that is one number."""
-    keys = [k for k, v in found[0].items() if isinstance(v, float)]
+    keys = [k for k, v in found[0].items() if isinstance(v, float) and all(k in one for one in found)]
     table = np.array([[one[k] for k in keys] for one in found], float)
     several = len(found) > 1
     return {

@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gemel.core.errors import InputError
 from gemel.core.values import Floats, Ints
 
-Turbofan = tuple[tuple[str, ...], Ints, Floats, Floats, tuple[str, ...], Floats, npt.NDArray[np.str_]]
-"""Units, unit [n], cycle [n], sensors [n, 21], their names, cycles left [n], condition [n]."""
+SENSORS = tuple(f"s{i}" for i in range(1, 22))
+
+
+@dataclass(frozen=True)
+class Engines:
+    """A file's rows, those of an engine together."""
+
+    names: tuple[str, ...]  # [u]
+    unit: Ints  # [n], places in `names`
+    cycle: Floats  # [n]
+    settings: Floats  # [n, 3]
+    sensors: Floats  # [n, 21], s1 to s21
+    left: Floats  # [n], cycles
 
 
 def is_turbofan(path: Path) -> bool:
@@ -32,7 +43,7 @@ def beside(path: Path) -> Path | None:
     return other if other != path and other.exists() and is_turbofan(path) else None
 
 
-def turbofan(path: Path) -> Turbofan:
+def turbofan(path: Path) -> Engines:
     """One file. Raises `InputError` for a file of another shape, and for a test file without its lives."""
     rows = _numbers(path)
     if rows.ndim != 2 or rows.shape[1] != 26:
@@ -48,12 +59,8 @@ def turbofan(path: Path) -> Turbofan:
         if len(left) != len(known):
             raise InputError(f"{lives.name} has {len(left)} lives for {len(known)} engines", "take both of one set")
         last = last + left
-    settings = rows[:, [2, 4]].round(0) + 0.0  # -0 is 0; the second setting goes with these two
-    condition = np.array(["/".join(f"{x:g}" for x in row) for row in settings])
-    return (
-        tuple(str(u) for u in known), unit.astype(np.int32), rows[:, 1], rows[:, 5:],
-        tuple(f"s{i}" for i in range(1, 22)), last[unit] - rows[:, 1], condition,
-    )  # fmt: skip
+    names = tuple(str(u) for u in known)
+    return Engines(names, unit.astype(np.int32), rows[:, 1], rows[:, 2:5], rows[:, 5:], last[unit] - rows[:, 1])
 
 
 def _numbers(path: Path) -> Floats:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gemel.core.values import Floats, Ints
-from gemel.lab.task import Task
-from gemel.lab.windows import Windows, features
+from gemel.lab.tasks.task import Task
+from gemel.lab.tasks.windows import Windows, features
 
 MOST = 20_000
 """Windows that boosting learns from, at most."""

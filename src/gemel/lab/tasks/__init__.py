@@ -1,0 +1,1 @@
+"""Networks that learn from labels: remaining life, classes, what is abnormal."""
