@@ -7,7 +7,7 @@
 Diagnosis: 16 kinds of faults, 20 runs each, of seeds that nothing was learned or chosen on (900 000 on); the shipped
 cases are of seeds from 100 000 on. In each run one fault begins on the second of three days, of a size from 0.6 to 1.4
 of the usual, on a machine, all drawn by the seed; tools wear and break by themselves meanwhile. The detector learns the
-normal from the first day, is then given the rows turn by turn, and is judged by what it says when the fault goes away
+normal from the first day, is then given the rows hour by hour, and is judged by what it says when the fault goes away
 (the machine was renewed, the sag is over), at most 18 hours after it began. A run in which it says nothing counts as
 wrong. A component is a machine and its part ("mill bearing"); a cause is that and what is wrong with it.
 
@@ -36,7 +36,7 @@ from gemel.packs.manufacturing.faults import FAULTS
 from gemel.packs.manufacturing.line import COLUMNS
 
 RUNS, FIRST, WELL = 20, 900_000, 950_000
-HOUR, MINUTE = 3600 * 10**9, 60 * 10**9
+HOUR = 3600 * 10**9
 AHEAD = 18 * HOUR
 """How long after it began a fault is judged, if it is still there."""
 CASES = Path(line.__file__).with_name("line.cases.npz")
@@ -63,7 +63,7 @@ def watch(one: line.Run, folder: Path, turns: list[int]) -> list[tuple[int, Find
         return Frame(one.time[a:b], held, np.zeros(held.shape, np.uint8), tuple(names))
 
     detector = Diagnosis(known="line.cases.npz")
-    every = 30 * MINUTE
+    every = HOUR
     detector.bind(Setting("line", "", signals, Virtual(), every, 24 * HOUR, 0, folder, history=history))
     news = []
     for now in turns:
@@ -76,10 +76,10 @@ def watch(one: line.Run, folder: Path, turns: list[int]) -> list[tuple[int, Find
 
 def ill(kind: str, seed: int, folder: Path) -> Verdict:
     """One run with a fault."""
-    one = line.run(seed, kind)
+    one = line.run(seed, kind, AHEAD / HOUR + 0.5)
     assert one.fault is not None
     first, end = int(one.time[line.LEARN]), min(one.over, one.began + AHEAD, int(one.time[-1]))
-    turns = [*range(first, one.began, 4 * HOUR), *range(one.began, end, 30 * MINUTE)]
+    turns = [*range(first, one.began, 4 * HOUR), *range(one.began, end, HOUR)]
     news = [(t, f, odd) for t, f, odd in watch(one, folder, turns) if t >= one.began and f.open]
     truth = f"{one.fault.asset} {line.cause(kind)}"
     if not news:
@@ -125,10 +125,10 @@ def well(bench: Bench, folder: Path) -> None:
     """Runs in which nothing is wrong but that tools wear and break."""
     found, days = [], 0.0
     for k in range(RUNS):
-        one = line.run(WELL + k)
-        turns = list(range(int(one.time[line.LEARN]), int(one.time[-1]), 30 * MINUTE))
+        one = line.run(WELL + k, hours=72.0)
+        turns = list(range(int(one.time[line.LEARN]), int(one.time[-1]), HOUR))
         found += list({f.id: f for _, f, _ in watch(one, folder, turns)}.values())
-        days += len(turns) / 48
+        days += len(turns) / 24
     print(f"#   said of well runs: {Counter(f.name for f in found).most_common()}", file=sys.stderr)
     bench.figure(f"false findings, {days:.0f} days without a fault", 7 * len(found) / days, "a week")
 

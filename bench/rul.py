@@ -39,6 +39,7 @@ from gemel.detectors.life.ensemble import Ensemble
 from gemel.detectors.life.view import View
 from gemel.lab.life.fleet import Fleet, read_fleet
 from gemel.lab.life.learn import KINDS, Learned, Recipe, learn
+from gemel.lab.life.run import on_site
 from gemel.lab.life.trees import grow
 from gemel.lab.tasks.measures import nasa, rmse
 
@@ -64,6 +65,12 @@ def windowed(train: Fleet, test: Fleet, seed: int) -> Floats:
     return np.clip(booster.predict(np.stack([x[-1] for x in told(test)])), 0, CAP)
 
 
+def place(folder: Path, part: str, subset: str) -> Path:
+    """A file of a subset, packed or not."""
+    packed = folder / f"{part}_{subset}.txt.gz"
+    return packed if packed.exists() else folder / f"{part}_{subset}.txt"
+
+
 def judged(name: str, answer: Floats, truth: Floats) -> dict[str, float]:
     """Capped, and without a cap on the truth."""
     cut = np.minimum(truth, CAP)
@@ -81,14 +88,22 @@ def run(folder: str, subset: str, seed: int, networks: bool) -> tuple[str, int, 
 
         torch.set_num_threads(1)
     said: list[str] = []
-    train, test = (read_fleet(Path(folder) / f"{part}_{subset}.txt.gz") for part in ("train", "test"))
+    train, test = (read_fleet(place(Path(folder), part, subset)) for part in ("train", "test"))
     recipe = Recipe(cap=CAP, seed=seed, networks=KINDS if networks else ())
     began = time.perf_counter()
     learned = learn(train, recipe, said.append)
     found = {"seconds to learn": time.perf_counter() - began}
     with tempfile.TemporaryDirectory() as scratch:
         learned.save(scratch)
-        found |= on_site(Ensemble(scratch), test)
+        site = on_site(Ensemble(scratch), test)
+    found |= {
+        "ensemble RMSE": site["RMSE"],
+        "ensemble score": site["NASA"],
+        "ensemble RMSE, whole truth": site["RMSE, whole truth"],
+        "90 % interval covers": 100 * site["coverage 0.9"],
+        "90 % interval covers, cut at 125": 100 * site["coverage 0.9, cut"],
+        "90 % interval, mean width, cut at 125": site["width 0.9, cut"],
+    }
     answers = learned.answers(test)
     for name in ("trees", "networks"):
         if networks:
@@ -99,25 +114,6 @@ def run(folder: str, subset: str, seed: int, networks: bool) -> tuple[str, int, 
     held = held_back(learned)
     said.append(f"weight of the trees {learned.meaning.weight:.2f}; on engines held back {held}")
     return subset, seed, found, said
-
-
-def on_site(ensemble: Ensemble, test: Fleet) -> dict[str, float]:
-    """What the exported files say of the test engines, each by its own rows."""
-    fitted, levels = ensemble.meaning.usual, ensemble.meaning.table.levels
-    places, own = [test.channels.index(n) for n in fitted.channels], [test.of.index(n) for n in fitted.settings]
-    asked = [
-        ensemble.ask([fitted.deviations(s[:, own], v[:, places])])
-        for s, v in zip(test.settings, test.values, strict=True)
-    ]
-    answer, quantiles = (np.concatenate(x) for x in zip(*asked, strict=True))
-    low, high = quantiles[:, levels.index(0.05)], quantiles[:, levels.index(0.95)]
-    cut = np.minimum(test.left, CAP)
-    return judged("ensemble", answer, test.left) | {
-        "90 % interval covers": 100 * float(((low <= test.left) & (test.left <= high)).mean()),
-        "90 % interval covers, cut at 125": 100
-        * float(((np.minimum(low, CAP) <= cut) & (cut <= np.minimum(high, CAP))).mean()),
-        "90 % interval, mean width": float((np.minimum(high, CAP) - np.minimum(low, CAP)).mean()),
-    }
 
 
 def held_back(learned: Learned) -> str:
@@ -154,7 +150,7 @@ def main() -> None:
     if "GEMEL_DATA" not in os.environ:
         sys.exit("set GEMEL_DATA to a folder with cmapss/ in it (NASA C-MAPSS: train_, test_, RUL_FDxxx.txt.gz)")
     folder = Path(os.environ["GEMEL_DATA"]) / "cmapss"
-    there = sorted(p.name.removeprefix("train_").removesuffix(".txt.gz") for p in folder.glob("train_*.txt.gz"))
+    there = sorted({p.name.removeprefix("train_").split(".")[0] for p in folder.glob("train_*.txt*")})
     subsets = [s for s in there if not given.only or s in given.only]
     if not subsets:
         sys.exit(f"nothing to run: {folder} holds {', '.join(there) or 'no subset'}")

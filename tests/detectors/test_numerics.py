@@ -303,3 +303,15 @@ def test_the_rate_is_what_its_own_past_shows() -> None:
     alarm = delayed(judge.score(x[1000:])[0] < 1, 10)[3000:]
     weeks = len(alarm) / 10_080
     assert (np.diff(alarm.astype(int)) == 1).sum() / weeks == pytest.approx(6.0, rel=0.5)
+
+
+def test_a_level_that_stays_away_becomes_the_level() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1600, 2))
+    x[600:, 0] += 8.0
+    one = Level(10)
+    one.fit(x[:400])
+    strange = one.score(x[400:])[0] > 15.0
+    assert strange[210:690, 0].all(), "held to what it was for fifty windows"
+    assert strange[730:, 0].mean() < 0.02
+    assert strange[:, 1].mean() < 0.02

@@ -124,7 +124,7 @@ def test_the_shares_of_a_linear_score_are_weight_times_deviation() -> None:
     closed = w * (x - normal.mean(axis=0))
     np.testing.assert_allclose(shares(lambda v: v @ w, x, normal), closed, atol=1e-12)
     game = Game(lambda v: v[:, 0] @ w, x[None], normal[:, None], ONE)
-    sampled = game.sampled(lambda _: 0.0, np.random.default_rng(0))
+    sampled = game.sampled(lambda _: 0.0, 10**6, np.random.default_rng(0))
     np.testing.assert_allclose(sampled.values[0], closed, atol=1e-3)
 
 
@@ -189,7 +189,7 @@ def test_sampled_shares_are_as_near_as_their_errors_say(p: int, seed: int) -> No
 
     true = shares(lambda w: score(w[:, None]), x, normal)
     game = Game(score, x[None], normal[:, None], ONE)
-    found = game.sampled(lambda s: float(s.evaluations < 2500) * 1.5, np.random.default_rng(0))
+    found = game.sampled(lambda _: 9.9, 3000, np.random.default_rng(0))
     assert found.evaluations < 2**p * 16 / 2
     assert found.values.sum() == pytest.approx(found.score - found.baseline, abs=1e-9)
     error = np.sqrt(((found.values[0] - true) ** 2).mean())
@@ -208,8 +208,18 @@ def test_the_shares_of_signals_and_of_their_segments_agree_and_say_when() -> Non
     assert answer.errors["hum"] <= 0.02 * (answer.score - answer.baseline)
 
 
+def test_a_plant_of_many_signals_is_explained_too() -> None:
+    rng = np.random.default_rng(8)
+    w, values, normal = rng.normal(size=70), rng.normal(size=(6, 70)), rng.normal(size=(8, 6, 70))
+    asked = question(lambda v: v.mean(axis=1) @ w, values, normal)
+    answer = build("explainers", {"kind": "attribution", "evaluations": 4000}).explain(asked)
+    closed = w * (values.mean(axis=0) - normal.mean(axis=(0, 1)))
+    assert next(iter(answer.shares)) == f"s{closed.argmax()}"
+    assert answer.segments.shape == (70, 1)
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 20), st.integers(2, 300), st.integers(0, 99))
+@given(st.integers(1, 90), st.integers(2, 300), st.integers(0, 99))
 def test_no_two_coalitions_are_the_same_or_complements(p: int, most: int, seed: int) -> None:
     kept = pairs(p, most, np.random.default_rng(seed))
     codes = {tuple(min(row.tolist(), (~row).tolist())) for row in kept}

@@ -40,6 +40,7 @@ def cut(whole: Fleet, seed: int) -> Fleet:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_trees_hold_their_quantiles_on_new_units_and_as_files(tmp_path: Path) -> None:
     pytest.importorskip("lightgbm")
     pytest.importorskip("onnx")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gemel.core.errors import ConfigError
 from gemel.core.registry import build
 from gemel.core.values import Floats
-from gemel.simulators.line.events import STATES
+from gemel.simulators.line.events import BLOCKED, STATES
 from gemel.simulators.line.measures import bottleneck, oee
 from gemel.simulators.line.simulator import Line
 from gemel.testing.simulator import check_simulator
@@ -151,7 +151,8 @@ def test_parts_are_kept(cycles: list[int], rooms: list[int], seed: int, scrap: f
         left += held["good"] + held["scrap"]
         shares.append(sum(held[f"m0_{state}"] for state in STATES))
     states = dict(zip(line.states, line.extract(memory), strict=True))
-    inside = sum((states[f"m{i}.work"] > 0) | (states[f"m{i}.state"] == 2) for i in range(len(cycles)))
+    n = len(cycles)
+    inside = ((memory.present[2 * n : 3 * n] > 0) | (memory.present[:n] == BLOCKED)).sum(axis=0)
     waiting = states["orders"] + sum(states[b.name] for b in line.buffers)
     np.testing.assert_array_equal(memory.counts[-1], left + inside + waiting)
     np.testing.assert_allclose(shares, 1.0)

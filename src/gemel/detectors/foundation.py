@@ -28,8 +28,8 @@ class Foundation:
 
     How strange a row is, is its rank among the rows of the normal time; rows that are no alarm join these.
 
-    - `window`: rows the network sees, a multiple of 128. `ahead`: rows from one question to the next, up to 32; their
-      mean is measured.
+    - `window`: rows the network sees, a multiple of 128. `ahead`: rows from one question to the next, up to 32, whose
+      mean is measured; a prime, or the questions fall on the same few places of a daily cycle.
     - `model`: a folder with another exported network (`gemel lab export`); the one that ships when empty. `way`:
       `"fast"` (int8) or `"best"` (float32).
     - `signals`: those to watch, by default every measured or derived number.
@@ -41,7 +41,7 @@ class Foundation:
     def __init__(
         self,
         window: int = 128,
-        ahead: int = 8,
+        ahead: int = 7,
         model: str = "",
         way: str = "fast",
         signals: Sequence[str] = (),
@@ -59,7 +59,7 @@ class Foundation:
         if not 1 <= ahead <= 32:
             problems.append(f"foundation: ahead {ahead} must be 1 to 32")
         if problems:
-            raise ConfigError(problems, "window = 128, ahead = 8")
+            raise ConfigError(problems, "window = 128, ahead = 7")
         self.window, self.ahead, self.model, self.way = window, ahead, model, way
         self._watch = Watch(
             Watching(

@@ -56,14 +56,14 @@ class Attribution:
         if game.players <= EXACT and (every <= FEW or not self.error):
             shares = game.exact()
         else:
-            shares = game.sampled(self._lack, np.random.default_rng(zlib.crc32(question.finding.id.encode())))
+            rng = np.random.default_rng(zlib.crc32(question.finding.id.encode()))
+            shares = game.sampled(self._lack, self.evaluations, rng)
         return self._told(question, shares, edges(question.time, segment))
 
     def _lack(self, shares: Shares) -> float:
-        """How many times too large the largest error is; 0 when no more may be asked."""
-        if shares.evaluations * 2 > self.evaluations or not self.error:
-            return 0.0
-        return float(shares.whole.max()) / (self.error * max(abs(shares.score - shares.baseline), 1e-12))
+        """How many times too large the largest error is."""
+        allowed = max(self.error, 1e-6) * max(abs(shares.score - shares.baseline), 1e-12)
+        return float(shares.whole.max()) / allowed
 
     def _told(self, question: Question, shares: Shares, ends: Times) -> Explanation:
         sums = shares.values.sum(axis=0)

@@ -99,9 +99,9 @@ class Game:
             values[i] = (weight[size[without]] * (worth[without | 1 << i] - worth[without])).sum()
         return self._shares(values, np.zeros((p, p)))
 
-    def sampled(self, lack: Callable[[Shares], float], rng: np.random.Generator) -> Shares:
-        """By pairs of a coalition and its complement, ever more of them until there are no more or the errors are small
-        enough; `lack` says how many times too large they are, 1 or less to stop."""
+    def sampled(self, lack: Callable[[Shares], float], most: int, rng: np.random.Generator) -> Shares:
+        """By pairs of a coalition and its complement, ever more of them until the errors are small enough (`lack` says
+        how many times too large they are), or about `most` evaluations are used, or there are no more."""
         p, b = self.players, len(self._normal)
         basis, kept = Basis(p), pairs(p, LAST, rng)
         turn = (rng.permutation(b) + rng.integers(b, size=(len(kept), 1))) % b  # a window's place in a pair's queue
@@ -111,13 +111,15 @@ class Game:
         plan = [(p + 1, b), (2 * p + 4, few)]  # pairs, and windows of each; nothing is learned from the first alone
         plan += [(FIRST, few), (MIDDLE, few), (MIDDLE, min(3 * few, b)), (MIDDLE, b), (2 * MIDDLE, b), (4 * MIDDLE, b)]
         plan += [(LAST, b)]
-        shares, known, most = None, 0, len(kept)
+        shares, known = None, 0
         for k, m in plan:
             row, window = np.nonzero(np.isnan(half[:k]) & (turn[:k] < m))
-            if len(row):
-                found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
-                half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
-            last = m == b and (k >= most or k == LAST)
+            last = m == b and k >= len(kept)
+            if not len(row) and not last:
+                continue
+            found = self.worth(np.concatenate([kept[row], ~kept[row]]), np.tile(window, 2))
+            half[row, window] = 0.5 * (found[: len(row)] - found[len(row) :])
+            last = last or 2 * self.evaluations > most
             far = shares is not None and lack(shares) * (known / self.evaluations) ** 0.75 > FAR
             if not last and (far or (k, m) == plan[0]):
                 continue
@@ -150,7 +152,8 @@ def pairs(p: int, most: int, rng: np.random.Generator) -> Bools:
         drawn = rng.random((2 * most, p)).argsort(axis=1) < size[:, None]
     every = np.concatenate([first, drawn])
     every = np.where(every[:, :1], every, ~every)  # one of the two
-    place = np.unique(every @ (1 << np.arange(p, dtype=np.int64)), return_index=True)[1]
+    code = every @ rng.integers(2**62, size=p)  # of as many as there are, no two sums are likely to be the same
+    place = np.unique(code, return_index=True)[1]
     return np.asarray(every[np.sort(place)[:most]])
 
 

@@ -199,8 +199,8 @@ def test_signals_are_found_by_name_or_pattern() -> None:
     other = tuple(Signal(f"{n} of saw", asset="saw") for n in NAMES)
     rows = np.hstack([life(seed=3), life(seed=4)])
     pattern = {n: f"{n} of {{asset}}" for n in NAMES[:4]}
-    assert {f.subject for f in news(life(), names=named)} == {"mill"}
-    assert {f.subject for f in news(rows, names=(*named, *other), signals=pattern)} == {"saw"}
+    assert {f.subject for f in news(life(), first=110, names=named)} == {"mill"}
+    assert {f.subject for f in news(rows, first=110, names=(*named, *other), signals=pattern)} == {"saw"}
 
 
 def test_settings_that_do_not_fit_are_said() -> None:
@@ -240,10 +240,10 @@ def test_holes_are_filled_from_before() -> None:
 
 def test_conditions_are_found_where_there_are_some() -> None:
     rng = np.random.default_rng(0)
-    assert len(conditions(rng.standard_normal((2000, 3)))) == 1
-    groups = rng.integers(0, 6, 2000)
+    assert len(conditions(rng.standard_normal((600, 3)))) == 1
+    groups = rng.integers(0, 6, 600)
     centres = rng.uniform(-10, 10, (6, 3))
-    assert len(conditions(centres[groups] + 0.01 * rng.standard_normal((2000, 3)))) == 6
+    assert len(conditions(centres[groups] + 0.01 * rng.standard_normal((600, 3)))) == 6
 
 
 def test_a_channel_that_parts_ways_with_age_is_kept_even_if_its_mean_stays() -> None:

@@ -162,7 +162,7 @@ def load(source: Path | bytes) -> Known:
 
 def learn(
     cases: Sequence[Case], slots: Sequence[str], wide: Sequence[str] = (), spans: Stretches | None = None,
-    step: int = 60 * 10**9, ridge: float = 3e-4, rounds: int = 60, seed: int = 0,
+    step: int = 60 * 10**9, ridge: float = 2e-3, rounds: int = 40, seed: int = 0,
 ) -> Known:  # fmt: skip
     """What there is to know from cases. `ridge` keeps the weights small; the same cases give the same answer."""
     causes = tuple(sorted({c.cause for c in cases if c.asset >= 0}))
@@ -173,11 +173,21 @@ def learn(
     flat = np.clip(flat / scale.astype(np.float32), -8, 8)
     found = Known(tuple(slots), causes, frozenset(wide), spans or Stretches(), step, scale=scale, cases=n)
     truth = np.array([0 if c.asset < 0 else 1 + c.asset * len(causes) + causes.index(c.cause) for c in cases])
-    weight = np.array([c.weight for c in cases]) / np.mean([c.weight for c in cases])
+    weight = _balanced(cases)
     allowed = _allowed(a, causes, found.wide)
     found.weights, found.bias = _softmax(flat, truth, weight, allowed, ridge, rounds, np.random.default_rng(seed))
     _signatures(found, flat, cases)
     return found
+
+
+def _balanced(cases: Sequence[Case]) -> Floats:
+    """Weights of the cases, [n], such that every cause counts the same; those of nothing as they are."""
+    held: dict[str, float] = {}
+    for case in cases:
+        held[case.cause] = held.get(case.cause, 0.0) + case.weight
+    mean = sum(v for cause, v in held.items() if cause) / max(len([c for c in held if c]), 1)
+    found = np.array([c.weight * (mean / held[c.cause] if c.cause else 1.0) for c in cases])
+    return np.asarray(found / found.mean())
 
 
 def _softmax(

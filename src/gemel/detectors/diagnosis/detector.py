@@ -28,7 +28,7 @@ LEAST_ROWS = 300
 """Rows of a normal time without which nothing is judged."""
 MOST = 50_000
 """Rows read at once, after a pause."""
-OTHERS = ("diagnosis", "validity", "champion", "life")
+OTHERS = ("diagnosis", "validity", "champion", "life", "crossing")
 """Whose findings do not say that something is wrong with the plant now."""
 STRANGE = 2.5
 """Standard deviations of a row that some signal is off by over the short stretch: no known cause needed, if another

@@ -99,7 +99,8 @@ def rank(
     if known is not None:
         odds = known.log_odds(seen)
         if before is not None and before.shape == odds.shape:
-            odds = np.where(np.isfinite(odds), SMOOTH * before + (1 - SMOOTH) * odds, odds)
+            fresh = np.where(np.isfinite(odds), SMOOTH * before + (1 - SMOOTH) * odds, odds)
+            odds = np.where(eyes.standing()[:, None], before, fresh)  # one that is down shows nothing any more
         for i, j in zip(*np.nonzero(np.isfinite(odds)), strict=True):
             held[int(i), known.causes[j]] = float(odds[i, j])
             place[int(i), known.causes[j]] = (int(i), int(j))

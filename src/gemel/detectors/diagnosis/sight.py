@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.values import Float32s, Floats
+from gemel.core.values import Bools, Float32s, Floats
 from gemel.detectors.diagnosis.features import Stretches, base, features
 from gemel.detectors.diagnosis.normal import Memory, Normal
 from gemel.detectors.diagnosis.view import View, spread
 
 MOST = 1e30
 """A reading larger than that is as large as any."""
+RARE = 0.02
+"""The share of the normal time below which a state is a rare one."""
 RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
 """Word -> sizes, in standard deviations of a row, at which it is not true at all and wholly true."""
 
@@ -118,6 +120,16 @@ class Eyes:
             size = _middle(own)
         low, high = RAMPS[word]
         return float(np.clip(((-size if word in ("low", "falling") else size) - low) / (high - low), 0, 1))
+
+    def standing(self) -> Bools:
+        """Assets that were of late in a state which the normal time hardly held (down, in service), [a]."""
+        columns, _ = self._held()
+        late = columns[-self.spans.short :]
+        found = np.zeros(len(self.view.assets), bool)
+        for i in np.flatnonzero(self.states & (self.normal.centre < RARE)):
+            if float(np.nan_to_num(late[:, i]).mean()) > 0.5:
+                found[self.view.assets.index(self.view.columns[i].asset)] = True
+        return found
 
     def odd(self) -> Floats:
         """How far each asset's own numbers are off of late, in standard deviations of a row, [a]."""

@@ -38,10 +38,10 @@ class Unit:
         self._begin()
         self._open: Finding | None = None
 
-    def _begin(self, start: int = 0) -> None:
+    def _begin(self) -> None:
         """A new unit."""
         self._rows: Floats = np.empty((0, len(self.looked_at)))
-        self._start, self._missed, self._count = start, 0, 0.0
+        self._start, self._missed, self._count = 0, 0, 0.0
 
     def take(self, now: int, time: Times, values: Floats) -> list[Finding]:
         """What is new after these rows, [t] and [t, c]."""
@@ -123,7 +123,7 @@ class Unit:
         usual, s = self._usual, self._s
         recent, found = self._rows[-RECENT:], []
         missing = np.flatnonzero(~np.isfinite(recent).any(axis=0))
-        if len(missing):
+        if len(missing) and len(recent) == RECENT:  # of a younger unit only its age is asked for
             found.append(f"{', '.join(self.names[i] for i in missing)} not heard for {len(recent)} rows")
         elif s and (usual.condition(recent[:, :s]) < 0).all():
             found.append(f"{', '.join(self.names[:s])} are as in no condition that was learned")
@@ -141,9 +141,13 @@ class Unit:
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""
         return {
-            "names": self.names, "model": self._ensemble.artifact.version, "rows": self._rows, "open": self._open,
-            "start": self._start, "missed": self._missed, "count": self._count,
-        }  # fmt: skip
+            "names": self.names,
+            "rows": self._rows,
+            "open": self._open,
+            "start": self._start,
+            "missed": self._missed,
+            "count": self._count,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> bool:
         """Take it up again; False where the signals were others."""

@@ -28,10 +28,10 @@ FEWEST = 8
 """Values of a window below which the network is not asked."""
 KEPT = 16
 """Components of the features, at most."""
-ALONE = 3
+ALONE = 8
 """Questions about a window that is judged by itself."""
-STRANGE = 15.0
-"""A squared score above which a row is not shown to the network, which would get used to it, ..."""
+STRANGE = 4.0
+"""A score beyond which a row is not shown to the network, which would get used to it, ..."""
 PATIENCE = 8
 """... unless it has been so for so many windows."""
 FAR = 10.0
@@ -44,10 +44,11 @@ class Foresight:
     hidden features of the last window are from those of a normal time; of each signal by itself.
 
     - `window`: rows that the network sees, four patches of 32 or a multiple. `ahead`: rows from one question to the
-      next, and of which the mean is measured. `model`: a folder with another network. `small`: ask its int8 file.
+      next, of which the mean is measured; a prime, or the questions fall on the same few places of a daily cycle.
+    - `model`: a folder with another network. `small`: ask its int8 file.
     """
 
-    def __init__(self, window: int = 128, ahead: int = 8, model: str = "", small: bool = True) -> None:
+    def __init__(self, window: int = 128, ahead: int = 7, model: str = "", small: bool = True) -> None:
         self.window, self.ahead, self.model, self.small = window, ahead, model, small
         self._centre: Floats = np.empty((0, 0))  # [c, d] of the features
         self._axes: Floats = np.empty((0, 0, 0))  # [c, d, k]
@@ -72,21 +73,21 @@ class Foresight:
         self._held = self._distance(features[-1:])[0]
 
     def score(self, values: Floats) -> tuple[Floats, Floats]:
-        """Of the rows that follow, [t, c]: squared mean score of the newest rows, then distance of the features, both
+        """Of the rows that follow, [t, c]: mean score of the newest rows, then distance of the features, both
         [t, c] beside each other; the sum of both as shares [t, c]."""
         c = values.shape[1]
         out = np.empty((len(values), 2 * c))
         for i, row in enumerate(values):
-            self._late = np.vstack([self._late[1:], _normal(row, self._fan[:, self._since])[None]])
+            z = _normal(row, self._fan[:, self._since])
+            self._late = np.vstack([self._late[1:], z[None]])
             out[i, :c], out[i, c:] = self._together(self._late), self._held
-            square = np.nan_to_num(out[i, :c])
-            self._take(row, square > STRANGE)
+            self._take(row, np.abs(np.nan_to_num(z)) > STRANGE)
             self._since += 1
             if self._since == self.ahead:
                 self._since = 0
                 fans, features = self._asked(self._context, [self.window], self._gap)
                 self._fan, self._held = fans[0], self._distance(features)[0]
-        return out, np.nan_to_num(out[:, :c]) + np.nan_to_num(out[:, c:])
+        return out, np.nan_to_num(out[:, :c]) ** 2 + np.exp(np.nan_to_num(out[:, c:], nan=-np.inf))
 
     def _take(self, row: Floats, strange: Bools) -> None:
         """One more row into the context, where it is not strange: the network goes on to foretell what would have been.
@@ -132,12 +133,12 @@ class Foresight:
         return np.concatenate(fans), np.concatenate(thoughts)
 
     def _together(self, scores: Floats) -> Floats:
-        """The square of the mean of scores [..., h, c], [..., c]; of fewer than `ahead`, the mean varies more by itself,
-        so it counts less. NaN for none."""
+        """The size of the mean of scores [..., h, c], [..., c]; that of fewer than `ahead` varies more by itself, so it
+        counts less. NaN for none. (Not its square: these scores have longer tails than a normal.)"""
         heard = np.isfinite(scores)
         count = heard.sum(axis=-2)
-        square = np.where(heard, scores, 0.0).sum(axis=-2) ** 2 / (self.ahead * np.maximum(count, 1))
-        return np.where(count > 0, square, np.nan)
+        size = np.abs(np.where(heard, scores, 0.0).sum(axis=-2)) / np.sqrt(self.ahead * np.maximum(count, 1))
+        return np.where(count > 0, size, np.nan)
 
     @property
     def need(self) -> int:
@@ -164,14 +165,15 @@ class Foresight:
         return out
 
     def _distance(self, features: Floats) -> Floats:
-        """Of features [n, c, d], [n, c]; NaN where there are none, or the normal time had none."""
+        """The logarithm of how far features [n, c, d] are, [n, c]: few windows say little about the tail of distances
+        themselves. NaN where there are none, or the normal time had none."""
         if not len(features):
             return np.empty((0, len(self._centre)))
         off = features - self._centre
         along = np.einsum("ncd,cdk->nck", off, self._axes)
         rest = np.maximum((off**2).sum(axis=2) - (along**2).sum(axis=2), 0.0)
         squares = (along**2 * self._weight[:, :-1]).sum(axis=2) + rest * self._weight[:, -1]
-        return np.asarray(squares / off.shape[2])
+        return np.log(squares / off.shape[2] + 1e-9)
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.values import Bools, Floats
+from gemel.core.values import Bools, Floats, Times
 from gemel.detectors.statistics.scale import abreast, apiece, standard
 
 RATIOS = 10.0 ** np.arange(-6.0, 2.1, 0.5)  # q / r
 MOST = 5000  # rows used for the fit
 WANDERS = 10.0  # see `wandering`
 HELD = 8.0
-FROZEN = 15.0  # a squared deviation above this teaches nothing about the level
+FROZEN = 15.0  # a squared deviation above this teaches nothing about the level,
+STAYS = 50  # until it has been so for so many windows: then that is where the level is now
 
 
 def fit_level(values: Floats) -> tuple[Floats, Floats]:
@@ -62,7 +63,8 @@ def wandering(q: Floats, r: Floats, rows: int) -> Bools:
 class Level:
     """Scores rows by how far each signal has left its wandering level, in squared standard deviations.
 
-    - `window`: rows whose mean is measured against the level before them.
+    - `window`: rows whose mean is measured against the level before them. What has stayed away from its level for fifty
+      of them has found a new one.
     - `fixed`: the level is where it was in the normal time, and stays there.
     """
 
@@ -76,6 +78,7 @@ class Level:
         self._P: Floats = np.empty(0)  # [c]
         self._recent: Floats = np.empty((0, 0))  # [w, c]
         self._frozen: Bools = np.empty(0, bool)
+        self._away: Times = np.empty(0, np.int64)  # [c] rows that it has been frozen for
 
     def fit(self, values: Floats) -> None:
         """Learn from a normal time, [t, c]; scoring then goes on where it ended."""
@@ -83,7 +86,7 @@ class Level:
         z = (values - self._centre) / self._scale
         self._m, self._P = np.zeros(z.shape[1]), np.zeros(z.shape[1])
         self._recent = np.empty((0, z.shape[1]))
-        self._frozen = np.zeros(z.shape[1], bool)
+        self._frozen, self._away = np.zeros(z.shape[1], bool), np.zeros(z.shape[1], np.int64)
         self.q, self.r = fit_level(z)
         self.r = np.maximum(self.r, 1e-6)
         self._P = self.r + 1.0
@@ -117,6 +120,10 @@ class Level:
             mean = (sums[j + 1] - sums[lo]) / np.maximum(n, 1)
             shares[i] = np.where(n > 0, (mean - self._m) ** 2 / (self._P + self.q * w + self.r / np.maximum(n, 1)), 0.0)
             self._frozen = shares[i] > FROZEN
+            self._away = np.where(self._frozen & (not self.fixed), self._away + 1, 0)
+            if (stays := self._away > STAYS * w).any():
+                self._m, self._P = np.where(stays, mean, self._m), np.where(stays, self.r, self._P)
+                self._away = np.where(stays, 0, self._away)
         self._recent = rows[-w:]
         return np.where(heard, shares, np.nan), shares
 
@@ -140,3 +147,5 @@ class Level:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
         vars(self).update(state)
+        if len(self._away) != len(self._m):  # of a version that did not count
+            self._away = np.zeros(len(self._m), np.int64)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gemel.core.errors import ConfigError, InputError
-from gemel.core.values import Float32s, Floats, Ints
+from gemel.core.values import Floats, Ints
 from gemel.detectors.statistics.calibration import Calibration
 from gemel.detectors.trained import Meaning
 from gemel.lab.tasks import measures
@@ -37,6 +37,8 @@ WEEK_S, WEEK_ROWS = 604_800.0, 10_080
 """A week in seconds; and in rows where time has no stamps (one a minute)."""
 KEPT = 500
 """Scores of each class that a card keeps."""
+MOST = 50_000
+"""Windows that are calibrated or scored on, at most; of more, evenly spaced ones."""
 
 
 class Ensemble(nn.Module):
@@ -108,7 +110,7 @@ def learn(ready: Prepared, seed: int, folder: Path, device: str, watch: Watch) -
     kinds = len(table.classes)
     goal = _goal(table, task)
     unit = (task.cap or float(goal[ends].max()) or 1.0) if task.task == "rul" else 1.0
-    far = np.abs(windows.at(ends[:: max(1, len(ends) // 4000)]).mean(axis=1)).max(axis=0)
+    far = np.abs(windows.at(_thin(ends, 4000)).mean(axis=1)).max(axis=0)
     meaning = replace(meaning, unit=unit, cap=task.cap, reach=tuple(far.tolist()))
     outputs = kinds if task.task == "classify" else task.outputs
     began = time.perf_counter()
@@ -122,21 +124,21 @@ def learn(ready: Prepared, seed: int, folder: Path, device: str, watch: Watch) -
 
     asked, tested = _asked(ready, parts)
     test_windows = windows if ready.shared else Windows(ready.test, meaning)
-    usable = askable(table, held, task)
+    usable = _thin(askable(table, held, task), MOST)
     truth = _goal(tested, task)
 
     def judged(
         out: Callable[[Windows, Ints], Floats], what: Meaning, bounded: bool = True
     ) -> tuple[Meaning, dict[str, Any]]:
         what = calibrated(what, out(windows, usable), windows, usable, goal, task, bounded)
-        return what, scored(what, out(test_windows, asked), test_windows.at(asked), truth[asked])
+        return what, scored(what, out(test_windows, asked), test_windows, asked, truth)
 
     ask = asking(network, device)
     final, scores = judged(ask, meaning, not meaning.rebuilds)
     found: dict[str, Mapping[str, Any]] = {"network": scores}
-    some = ends[:: max(1, len(ends) // 2000)]
+    some = _thin(ends, 2000)
     telling = np.isfinite(goal[some]).all() and len(np.unique(goal[some])) > 1
-    seen = scored(final, ask(windows, some), windows.at(some), goal[some]) if telling else {}
+    seen = scored(final, ask(windows, some), windows, some, goal) if telling else {}
     told = known & np.isfinite(table.label)
     plainly = replace(meaning, rebuilds=False, unit=1.0)
     if told.any() and len(np.unique(table.label[told])) > 1:
@@ -185,7 +187,7 @@ def calibrated(
         thin = [np.sort(x)[:: max(1, len(x) // KEPT)] for x in kept]
         return replace(meaning, scores=tuple(_short(x) for x in thin))
     normal = ~(goal[ends] == 1)
-    score = meaning.read(out[normal], windows.at(ends[normal]))
+    score = meaning.read(out[normal], windows.at(ends[normal]) if meaning.rebuilds else windows.rows[:0])
     tail = Calibration(memory=len(score))
     tail.add(score)
     rate = task.alarms * (meaning.step / WEEK_S if meaning.stamped else 1 / WEEK_ROWS)
@@ -196,9 +198,10 @@ def calibrated(
     return replace(meaning, limit=limit, scores=(_short(kept_scores),))
 
 
-def scored(meaning: Meaning, out: Floats, windows: Float32s, truth: Floats) -> dict[str, Any]:
-    """The measures of the task, of answers to windows [w, t, c] whose truth is known [w]."""
-    answer = meaning.read(out, windows)
+def scored(meaning: Meaning, out: Floats, windows: Windows, ends: Ints, goal: Floats) -> dict[str, Any]:
+    """The measures of the task, of answers to the windows that end at rows whose truth is known, `goal` [n]."""
+    truth = goal[ends]
+    answer = meaning.read(out, windows.at(ends) if meaning.rebuilds else windows.rows[:0])
     if meaning.task == "rul":
         return measures.life(meaning.levels, answer, truth)
     if meaning.task == "classify":
@@ -227,7 +230,12 @@ def _asked(ready: Prepared, parts: Split) -> tuple[Ints, Table]:
         rows = rows & (np.arange(len(table.unit)) - table.first >= task.own)
     if not (rows & np.isfinite(table.label)).any():
         raise InputError("no labelled row to score on", "give labels on more units, or test data with labels")
-    return askable(table, rows, replace(task, network="cnn")), table
+    return _thin(askable(table, rows, replace(task, network="cnn")), MOST), table
+
+
+def _thin(ends: Ints, most: int) -> Ints:
+    """At most so many of them, evenly spaced."""
+    return ends if len(ends) <= most else ends[np.linspace(0, len(ends) - 1, most).astype(int)]
 
 
 def _shifted(watch: Watch, by: int, total: int) -> Watch:

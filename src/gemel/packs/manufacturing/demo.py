@@ -16,9 +16,10 @@ DEMO = Demo(
     plant=partial(Line, history="10d", faults=FAULTS),
     past="ten days of history",
     topic="line",
-    headline="mill_temperature",
+    headline="grind_kurtosis",
     folder="gemel-line",
-    next=("gemel findings {file}", "gemel history {file} mill_temperature --last 1d", "gemel forecast {file}"),
+    next=("gemel findings {file}", "gemel why {file}", "gemel history {file} --signal grind_kurtosis --last 1d"),
+    beside=("plan.svg", "line.cases.npz"),
     board=(
         *(f"{m}_{s}" for m in ("saw", "mill", "drill", "grind", "wash") for s in ("power", "vibration", "temperature")),
         "orders",

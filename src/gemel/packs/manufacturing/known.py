@@ -64,18 +64,20 @@ class Run(NamedTuple):
     over: int
 
 
-def run(seed: int, kind: str = "", days: float = 3.0) -> Run:
-    """A run of the plant with one fault on its second day, where, when and how large by the seed; "" for none. Tools wear
-    and break by themselves, bearings do not: that is a fault."""
+def run(seed: int, kind: str = "", hours: float = 27.0) -> Run:
+    """A run of the plant with one fault on its second day, where, when and how large by the seed, recorded for so
+    many `hours` after it began; "" for none, and all of these hours. Tools wear and break by themselves, bearings do
+    not: that is a fault."""
     rng = np.random.default_rng((seed, 77))
     fault = None
     if kind:
         places = FAULTS[kind].machines
         machine = str(rng.choice(places)) if places else ""
-        at = f"{1440 + int(rng.integers(60, 1200))}min"
-        fault = Fault(kind, machine, at=at, size=float(rng.uniform(0.6, 1.4)))
+        at = 1440 + int(rng.integers(60, 1200))
+        fault = Fault(kind, machine, at=f"{at}min", size=float(rng.uniform(0.6, 1.4)))
+        hours += at / 60
     plant = Plant(seed=seed, faults=[fault] if fault else [], upkeep=0.7 * (seed % 2), bearings=0.0)
-    time, values, _ = plant.record(f"{round(days * 24)}h")
+    time, values, _ = plant.record(f"{round(hours * 60)}min")
     if fault is None:
         return Run(time, values, None, 0, 0)
     began = next(h.time for h in plant.happenings if h.what == "fault")
@@ -95,7 +97,7 @@ def cases(runs: int, first: int) -> Iterator[Case]:
 
 
 def _cases(seed: int, kind: str) -> Iterator[Case]:
-    one = run(seed, kind, 3.0 if kind else 8.0)
+    one = run(seed, kind) if kind else run(seed, hours=8 * 24.0)
     seen = eyes()
     values = one.values[:, [COLUMNS.index(name) for name in seen.signals]]
     usual = one.began or int(one.time[-1])
@@ -109,8 +111,20 @@ def _cases(seed: int, kind: str) -> Iterator[Case]:
     for row, ill in looks:
         seen.take(values[past:row])
         past = row
-        place = seen.view.assets.index(one.fault.asset) if one.fault and ill else -1
-        yield Case(seen.seen(), place, cause(kind) if ill else "", seed)
+        if not ill:
+            yield Case(seen.seen(), -1, "", seed)
+        elif one.fault and not _standing(one, row):
+            early = row - int(np.searchsorted(one.time, one.began)) < 180
+            place = seen.view.assets.index(one.fault.asset)
+            yield Case(seen.seen(), place, cause(kind), seed, 0.3 if early else 1.0)
+
+
+def _standing(one: Run, row: int) -> bool:
+    """Whether the machine that is ill was down or in service for most of the last hour: it shows nothing then."""
+    if one.fault is None or not one.fault.machine:
+        return False
+    states = one.values[row - 60 : row, COLUMNS.index(f"{one.fault.machine}_state")]
+    return bool(np.isin(states, [STATES.index("down"), STATES.index("service")]).mean() > 0.5)
 
 
 def eyes() -> Eyes:

@@ -214,6 +214,7 @@ class Course:
             if changing:
                 change = there & turning[i]
                 mine[change] = SETUP
+                self.left[i, change] = 0.0
                 there &= ~change
             mine[there] = BUSY
             queue[i] -= there

@@ -47,7 +47,7 @@ class Machine:
 
     @property
     def wears(self) -> bool:
-        return self.priors["wear"].mean > 0 or self.priors["wear"].sd > 0
+        return any(self.priors[key].mean > 0 or self.priors[key].sd > 0 for key in ("wear", "worn"))
 
     @property
     def changes(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,22 +13,28 @@ from gemel.core.registry import declared
 from gemel.core.values import Belief, Bools, Floats
 from gemel.simulators.draw import cut, exact
 from gemel.simulators.line.chance import Keys, keys, uniform
-from gemel.simulators.line.events import FAIL, SERVICE, STARVED, STATES, STREAMS, Counts, Course, Plan
+from gemel.simulators.line.events import BUSY, CYCLE, FAIL, STARVED, STATES, STREAMS, Counts, Course, Plan
 from gemel.simulators.line.layout import Prior, read
 
 ARRIVALS = ("poisson", "even", "endless")
 HOUR = 3600.0
-_ROWS = ("state", "left", "work", "life", "worn", "family")
+_ROWS = 5
+"""Of the machines' present: what each does, how long that goes on, work left, life left, family."""
+UNSET = -1.0
+"""The family of a machine that is set up for whatever is asked for first."""
 _LEARNED = ("cycle", "mtbf", "mttr", "wear", "hazard", "scrap", "scrap_worn")
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """States of all members at a time. `key` [m]: whose chance a member meets; `counts` [3 M + 1, m]: cycles begun,
-    failures and services asked for of each machine, and orders; `shown` [y, m]: outputs of the last step."""
+    """States of all members at a time. `present` [5 M + 1, m]: what machines are at, and what is left of the interval
+    between two orders; a belief does not hold it, for no filter can average it. `key` [m]: whose chance a member meets;
+    `counts` [3 M + 1, m]: cycles begun, lives ended and services asked for of each machine, and orders; `shown` [y, m]:
+    outputs of the last step."""
 
     time: int
     states: Floats  # [k, m]
+    present: Floats
     key: Keys
     counts: Counts
     shown: Floats
@@ -103,56 +108,78 @@ class Line:
         self._learned: list[tuple[int, str, Prior]] = [
             (i, key, m.priors[key]) for i, m in enumerate(self.machines) for key in _LEARNED if m.priors[key].sd > 0
         ]
-        plain = [f"{n}.{row}" for row in _ROWS for n in self._names]
         self.parameters = tuple(f"{self._names[i]}.{key}" for i, key, _ in self._learned)
-        self.states = (*plain, *self._waits, *(["orders.due"] if "orders" in self._waits else []), *self.parameters)
+        self.states = (*(f"{n}.worn" for n in worn), *self._waits, *self.parameters)
         self._at = {name: i for i, name in enumerate(self.states)}
-        self.bounds: dict[str, tuple[float, float]] = dict.fromkeys((*plain, *self._waits), (0.0, math.inf))
-        self.bounds |= {f"{n}.state": (0.0, float(SERVICE)) for n in self._names}
-        self.bounds |= {n: (p.low, p.high) for n, (_, _, p) in zip(self.parameters, self._learned, strict=True)}
+        self.bounds: dict[str, tuple[float, float]] = {  # levels and wear are cut where they are used
+            n: (p.low, p.high) for n, (_, _, p) in zip(self.parameters, self._learned, strict=True)
+        }
         self.units = {f"{n}.cycle": "s" for n in self._names}
         self._plan = self._planned()
 
     def init(self, belief: Belief | None, seed: int, members: int = 1) -> Memory:
         m = members if belief is None else belief.members.shape[1]
         epoch = 0 if belief is None else belief.time
-        if belief is not None and belief.names == self.states:
-            return self._begun(belief.time, belief.members.copy(), keys(seed, epoch, m))
-        count = len(self.machines)
-        states = np.zeros((len(self.states), m))
-        states[:count] = STARVED
         key = keys(seed, epoch, m)
-        states[3 * count : 4 * count] = -np.log(uniform(key, 1 + np.arange(count)[:, None] * STREAMS + FAIL, 0))
-        if "orders.due" in self._at:
-            states[self._at["orders.due"]] = -np.log(uniform(key, 0, 0)) if self._arrivals == "poisson" else 1.0
-        normal = exact(np.random.default_rng(seed).standard_normal((count + len(self._learned), m)))
-        for i, machine in enumerate(self.machines):
-            states[4 * count + i] = _drawn(normal[i], machine.priors["worn"])
-        for row, (name, (_, _, prior)) in enumerate(zip(self.parameters, self._learned, strict=True), start=count):
-            states[self._at[name]] = _drawn(normal[row], prior)
+        states = np.zeros((len(self.states), m))
+        worn = {f"{machine.name}.worn": machine.priors["worn"] for machine in self.machines}
+        priors = worn | dict(zip(self.parameters, (prior for _, _, prior in self._learned), strict=True))
+        normal = exact(np.random.default_rng(seed).standard_normal((len(priors), m)))
+        for row, (name, prior) in enumerate(priors.items()):
+            if name in self._at:
+                states[self._at[name]] = _drawn(normal[row], prior)
         if belief is not None:
             for name in belief.names:
                 if name in self._at:
                     states[self._at[name]] = belief.row(name)
-        return self._begun(epoch, states, key)
+        shown = np.zeros((len(self.outputs), m))
+        self._levels(states, shown)
+        counts = np.zeros((3 * len(self.machines) + 1, m), np.int64)
+        return Memory(epoch, states, self._somewhere(key, states, belief is not None), key, counts, shown)
+
+    def _somewhere(self, key: Keys, states: Floats, running: bool) -> Floats:
+        """A present: empty machines, or, `running`, machines in the middle of a cycle where there is something to do.
+        What is left of a life, and of the time to a random order, is what it always is: it has no memory."""
+        count = len(self.machines)
+        place = 1 + np.arange(count)[:, None] * STREAMS
+        present = np.zeros((_ROWS * count + 1, len(key)))
+        present[:count] = STARVED
+        present[3 * count : 4 * count] = -np.log(uniform(key, place + FAIL, 0))
+        present[4 * count : 5 * count] = UNSET
+        present[-1] = -np.log(uniform(key, 0, 0)) if self._arrivals == "poisson" else 1.0
+        if running:
+            there = np.ones((count, len(key)), bool)
+            for i, name in enumerate(self._waits, start=count - len(self._waits)):
+                there[i] = np.rint(states[self._at[name]]) > 0
+            cycle = np.array([[machine.numbers["cycle"]] for machine in self.machines])
+            present[:count][there] = BUSY
+            present[2 * count : 3 * count] = np.where(there, cycle * uniform(key, place + CYCLE, 0), 0.0)
+        return present
 
     def step(self, memory: Memory, inputs: Floats, dt: float) -> tuple[Memory, Floats]:
         given = {
             name: np.where(np.isfinite(row) | (row == np.inf), row, self.defaults[name]) + np.zeros(len(memory.key))
             for name, row in zip(self.inputs, inputs, strict=True)
         }
-        states, counts = memory.states.copy(), memory.counts.copy()
-        course = self._course(memory.key, states, counts, given)
+        after = replace(
+            memory,
+            time=memory.time + round(dt * 1e9),
+            states=memory.states.copy(),
+            present=memory.present.copy(),
+            counts=memory.counts.copy(),
+        )
+        course = self._course(after, given)
         course.run(dt)
+        self._keep(course, after)
         shown = self._shown(course, dt)
-        self._keep(course, states, counts)
-        return Memory(memory.time + round(dt * 1e9), states, memory.key, counts, shown), shown
+        return replace(after, shown=shown), shown
 
     def select(self, memory: Memory, index: Sequence[int]) -> Memory:
         i = np.asarray(index, np.int64)
         return replace(
             memory,
             states=memory.states[:, i],
+            present=memory.present[:, i],
             key=memory.key[i],
             counts=memory.counts[:, i],
             shown=memory.shown[:, i],
@@ -170,11 +197,6 @@ class Line:
     def observe(self, memory: Memory, inputs: Floats) -> Floats:
         return memory.shown.copy()
 
-    def _begun(self, time: int, states: Floats, key: Keys) -> Memory:
-        shown = np.zeros((len(self.outputs), len(key)))
-        self._levels(states, shown)
-        return Memory(time, states, key, np.zeros((3 * len(self.machines) + 1, len(key)), np.int64), shown)
-
     def _levels(self, states: Floats, shown: Floats) -> None:
         """Into outputs [y, m] what is read off the states as they stand."""
         for row, name in enumerate(self.outputs):
@@ -183,13 +205,17 @@ class Line:
             elif name.endswith("_wear"):
                 shown[row] = states[self._at[f"{name.removesuffix('_wear')}.worn"]]
 
-    def _course(self, key: Keys, states: Floats, counts: Counts, given: Mapping[str, Floats]) -> Course:
-        count, m = len(self.machines), len(key)
-        rows = [states[i * count : (i + 1) * count] for i in range(len(_ROWS))]
+    def _course(self, memory: Memory, given: Mapping[str, Floats]) -> Course:
+        count, m, states, counts = len(self.machines), len(memory.key), memory.states, memory.counts
+        code, left, work, life, family = (memory.present[i * count : (i + 1) * count] for i in range(_ROWS))
+        wear = np.zeros((count, m))
         queue, capacity = np.full((2, count, m), np.inf)
         for i, name in enumerate(self._waits, start=count - len(self._waits)):
             queue[i] = np.maximum(np.rint(states[self._at[name]]), 0.0)
             capacity[i] = given.get(f"{name}_capacity", np.inf)
+        for i, name in enumerate(self._names):
+            if f"{name}.worn" in self._at:
+                wear[i] = np.maximum(states[self._at[f"{name}.worn"]], 0.0)
         parameters = {k: np.array([[machine.numbers[k]] for machine in self.machines]) * np.ones(m) for k in _LEARNED}
         for name, (i, k, prior) in zip(self.parameters, self._learned, strict=True):
             parameters[k][i] = np.clip(states[self._at[name]], prior.low, prior.high)
@@ -200,25 +226,25 @@ class Line:
                 seen[i] = np.where(wish, np.maximum(seen[i], 1), np.where(seen[i] == 1, 1, 0))
                 asked[i] = seen[i] == 1
         none = np.zeros(m)
-        left, work, life, wear = (r.copy() for r in rows[1:5])
+        wanted = np.rint(given.get("family", none)).astype(np.int64)
         return Course(
             plan=self._plan,
-            key=key,
-            code=np.clip(np.rint(rows[0]), 0, SERVICE).astype(np.int64),
+            key=memory.key,
+            code=code.astype(np.int64),
             left=left,
             work=work,
             life=life,
             wear=wear,
-            family=np.rint(rows[5]).astype(np.int64),
+            family=np.where(family == UNSET, wanted, family).astype(np.int64),
             asked=asked,
             queue=queue,
-            due=states[self._at["orders.due"]].copy() if "orders.due" in self._at else none,
+            due=memory.present[-1],
             began=counts[:count],
             lives=counts[count : 2 * count],
             came=counts[-1],
             rate=given["release"] / HOUR if "release" in given else none,
             random=self._arrivals == "poisson",
-            wanted=np.rint(given.get("family", none)).astype(np.int64),
+            wanted=wanted,
             capacity=capacity,
             crew=given.get("operators", np.full(m, np.inf)),
             cycle=parameters["cycle"],
@@ -230,16 +256,17 @@ class Line:
             scrap_worn=parameters["scrap_worn"],
         )
 
-    def _keep(self, course: Course, states: Floats, counts: Counts) -> None:
+    def _keep(self, course: Course, memory: Memory) -> None:
+        """Into the arrays of a memory, those that the course does not work on in place."""
         count = len(self.machines)
-        rows = (course.code, course.left, course.work, course.life, course.wear, course.family)
-        for i, row in enumerate(rows):
-            states[i * count : (i + 1) * count] = np.maximum(row, 0.0)
+        memory.present[:count] = course.code
+        memory.present[4 * count : 5 * count] = course.family
         for i, name in enumerate(self._waits, start=count - len(self._waits)):
-            states[self._at[name]] = course.queue[i]
-        if "orders.due" in self._at:
-            states[self._at["orders.due"]] = np.maximum(course.due, 0.0)
-        seen = counts[2 * count : 3 * count]
+            memory.states[self._at[name]] = course.queue[i]
+        for i, name in enumerate(self._names):
+            if f"{name}.worn" in self._at:
+                memory.states[self._at[f"{name}.worn"]] = course.wear[i]
+        seen = memory.counts[2 * count : 3 * count]
         seen[(seen == 1) & ~course.asked] = 2
 
     def _shown(self, course: Course, dt: float) -> Floats:
@@ -269,7 +296,7 @@ class Line:
                 return 1.0
             return np.array([factors.get(place, 1.0) for place in zip(i.tolist(), family.tolist(), strict=True)])
 
-        wears: Bools = np.array([[m.wears or m.priors["worn"].mean > 0] for m in self.machines])
+        wears: Bools = np.array([[m.wears] for m in self.machines])
         by_cycle: Bools = np.array([[m.by_cycle] for m in self.machines])
         return Plan(
             column("cv"), column("repair_cv"), column("wear_cv"), column("power"), column("service"),

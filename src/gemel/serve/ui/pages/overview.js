@@ -21,7 +21,7 @@ export async function show(content, _, frame) {
 async function tile({ twin, mode, running, trouble }) {
   const [held, signals, findings] = await Promise.all([get(of(twin)), get(of(twin, "/signals")), get(of(twin, "/findings"))]);
   const worst = Math.max(0, ...findings.map((f) => f.severity));
-  const shown = signals.filter((s) => s.role === "measured").slice(0, 4);
+  const shown = signals.filter((s) => s.role === "measured" && s.type !== "blob").slice(0, 4);
   const state = trouble || !running ? ["warn", trouble || t("Its sources have ended")] : findings.length ? [worst > 0.6 ? "bad" : "warn", t("{n} open findings", { n: findings.length })] : ["good", t("All well")];
   const draws = shown.map((s) => h("canvas", { "aria-hidden": "true", style: { width: "70px", height: "22px" } }));
   const made = h("a", { class: "card stack", href: `/twins/${encodeURIComponent(twin)}`, style: { textDecoration: "none", color: "inherit" } },

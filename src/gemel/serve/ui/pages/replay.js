@@ -144,10 +144,10 @@ class Replay {
     const { latest, belief, findings, decision, commands, unknown } = this.then;
     const nothing = h("tr", {}, h("td", { class: "muted" }, t("No belief was recorded before then.")));
     const age = (time) => (time === null ? t("never heard") : now - ms(time) < 1000 ? "" : t("{span} before", { span: span(now - ms(time)) }));
-    fill(this.values, latest.signals.map((name, i) => row(name, number(latest.value[i]), this._signal(name)?.unit, age(latest.time[i]))));
+    fill(this.values, latest.signals.map((name, i) => row(name, this._signal(name)?.type === "blob" ? t("picture") : number(latest.value[i]), this._signal(name)?.unit, age(latest.time[i]))));
     const spread = (name) => number(belief.spread[name] < 1e-9 ? 0 : belief.spread[name], 2);
     fill(this.belief, belief ? Object.keys(belief.mean).map((name) => row(name, number(belief.mean[name]), "", `± ${spread(name)}`)) : nothing);
-    const listed = [...findings].sort((a, b) => b.severity - a.severity), seen = { names: this.names, now, signals: this.signals }, look = (...found) => this._look(now, ...found);
+    const listed = [...findings].sort((a, b) => b.severity - a.severity), seen = { twin: this.twin, names: this.names, now, signals: this.signals }, look = (...found) => this._look(now, ...found);
     fill(this.findings, listed.length ? listed.map((f) => finding(seen, f, look)) : h("div", { class: "empty row" }, h("i", { class: "dot good" }), t("Nothing was wrong then.")));
     fill(this.decision, this._decided(decision, commands));
     fill(this.unknown, unknown.map((text) => h("li", {}, said(text))));
@@ -215,7 +215,7 @@ class Replay {
     this.tabs.forEach((button, at) => button.setAttribute("aria-pressed", at === wide ? "true" : "false"));
     [this.slider.min, this.slider.max] = [this.from, this.until];
     this._where();
-    const name = this.signal ?? this.names[0], { from, until } = this;
+    const name = this.signal ?? (this.signals.find((s) => s.type !== "blob") ?? this.signals[0]).name, { from, until } = this;
     const held = await rollup(this.twin, [name], from, until, 500).catch(() => null);
     if (from === this.from && until === this.until) this.line = held?.series.get(name);
     this._strip();

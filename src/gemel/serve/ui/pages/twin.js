@@ -22,7 +22,7 @@ export async function show(content, twin, frame) {
   let chosen = first(live), marks = [];
 
   const choose = (name) => {
-    if (!live.names.includes(name)) return;
+    if (!live.names.includes(name) || live.signal(name).type === "blob") return;
     chosen = name;
     branch.mark(name);
     live.tell("values");
@@ -106,9 +106,10 @@ function rules(live) {
 
 /** What to look at first: what must stay within a limit, else what a finding is about, else what the simulator can foresee, else the first. */
 function first(live) {
+  const names = live.signals.filter((s) => s.type !== "blob").map((s) => s.name);
   const watched = rules(live).map((rule) => rule.name).find((n) => live.forecast(n));
-  const subject = live.findings.map((f) => f.subject).find((n) => live.names.includes(n));
-  return watched ?? subject ?? (live.status.outputs ?? []).find((n) => live.names.includes(n) && live.forecast(n)) ?? live.names.find((n) => live.forecast(n)) ?? live.names[0];
+  const subject = live.findings.map((f) => f.subject).find((n) => names.includes(n));
+  return watched ?? subject ?? (live.status.outputs ?? []).find((n) => live.names.includes(n) && live.forecast(n)) ?? live.names.find((n) => live.forecast(n)) ?? names[0] ?? live.names[0];
 }
 
 function linked(now) {

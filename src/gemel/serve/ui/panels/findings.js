@@ -61,7 +61,7 @@ function place(live, look, actions) {
       const state = found.open && found.life?.state;
       if (state === offered) return;
       offered = state;
-      const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && live.signal(n)?.type !== "blob" && all.indexOf(n) === i);
+      const signals = [found.subject, ...Object.keys(found.evidence)].filter((n, i, all) => live.names.includes(n) && live.signals.find((s) => s.name === n).type !== "blob" && all.indexOf(n) === i);
       fill(buttons, signals.length ? h("button", { class: "button little", onclick: () => look(signals, found) }, t("Show the signals")) : null, h("button", { class: "button little", onclick: () => why(live, found) }, t("Why?")), actions(found));
     },
   };

@@ -42,7 +42,7 @@ export function graph(live, choose) {
     nodes.push(svg("g", {}, circle(centre, 17, asset.id, "asset"), svg("text", { class: "strong", x: centre[0], y: centre[1] + 32, "text-anchor": "middle" }, asset.id)));
   }
   view.append(...lines, ...nodes);
-  live.on("values", () => values.forEach(([element, signal]) => (element.textContent = `${number(live.newest(signal.name))} ${signal.unit}`)));
+  live.on("values", () => values.forEach(([element, signal]) => (element.textContent = signal.type === "blob" ? t("picture") : `${number(live.newest(signal.name))} ${signal.unit}`)));
   live.on("findings", () => {
     const ill = worst(live);
     circles.forEach(([element, name]) => {
