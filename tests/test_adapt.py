@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import gemel
 from gemel.cli import app
+from gemel.core import foundation as graph
 from gemel.core.errors import InputError
 from gemel.core.values import Batch
-from gemel.core import foundation as graph
 
 needs_weights = pytest.mark.skipif(not (graph.SHIPPED / "foundation.json").exists(), reason="no weights are built in")
 HOUR = 3600 * 10**9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gemel import attach
 from gemel.config import load
 from gemel.core.errors import ConfigError, InputError
 from gemel.demo import begin, show
+from gemel.packs.show import DEMOS, demo
 
 URL = "mqtt://127.0.0.1:40001"
 
@@ -85,3 +87,26 @@ def test_without_a_broker_it_says_what_to_install_and_touches_nothing(tmp_path: 
 def test_a_speed_that_is_none(speed: float):
     with pytest.raises(InputError, match="must be above 0"):
         show("transformer", speed, "", None, json=True)
+
+
+def test_each_demo_lays_out_files_that_load(tmp_path: Path):
+    pytest.importorskip("ortools")
+    for name in DEMOS:
+        chosen = demo(name)
+        twin = load(begin(tmp_path / name, URL, "observe", chosen))
+        assert (twin.name, twin.mode) == (name, "observe")
+        assert {chosen.headline, *chosen.board} <= {s.name for s in twin.signals}
+    with pytest.raises(InputError, match="there is no demo 'lyne', did you mean 'line'"):
+        demo("lyne")
+
+
+@pytest.mark.slow
+def test_the_line_lives_and_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("ortools")
+    monkeypatch.chdir(tmp_path)
+    show("line", 900.0, "25s", None, json=True, ui=False)
+    found = json.loads(capsys.readouterr().out)
+    assert found["hours"] > 1
+    assert found["acks"].get("done", 0) >= 5
+    assert found["decisions"]
+    assert list((tmp_path / "gemel-line" / "line.blobs").rglob("*.png"))

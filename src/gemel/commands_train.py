@@ -134,6 +134,10 @@ def _print(card: Mapping[str, Any]) -> None:
     found = card["scores"]["network"]
     if recipe["task"] == "classify":
         _print_classes(found, card["answer"]["classes"])
+    if found.get("limits"):
+        keys = ("F1", "false alarms", "missed")
+        rows = [[f"{x['passed']:.0%}", *(_told(k, x[k]) for k in keys)] for x in found["limits"]]
+        _table("other limits: the share of normal rows held back that pass, and what came of it", ("", *keys), rows)
 
 
 def _print_classes(found: Mapping[str, Any], names: Sequence[str]) -> None:

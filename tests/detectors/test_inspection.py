@@ -61,10 +61,10 @@ def asked(seen: Sequence[Codes | bytes], gauge: str = "", **more: Any) -> tuple[
 
 
 def test_it_keeps_the_contract_and_the_finding_carries_the_picture() -> None:
-    where, turns = course(parts("." * 24 + "sd.tx.s" + "." * 12, seed=9))
+    where, turns = course(parts("." * 24 + "sd.tx.s" + "." * 14, seed=9))
 
     def make() -> Inspection:
-        detector: Inspection = build("detectors", {"kind": "inspection", "learn": 20})
+        detector: Inspection = build("detectors", {"kind": "inspection", "learn": 20, "rejects": 0.003})
         detector.bind(where)
         return detector
 

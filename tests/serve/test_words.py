@@ -88,6 +88,8 @@ SAID = {
     "unexpected oil": "oil 异常",
     "fan_power is 0.72 below what the twin expects": "fan_power 比孪生预期低 0.72",
     "fan_health is 0.53; the twin is sure that fan_health < 0.8": "fan_health 为 0.53；孪生确信 fan_health < 0.8",
+    "mill_power, mill_cycle speak for it": "mill_power、mill_cycle 支持这一判断",
+    "unknown": "未知",
     "fan = 3: outside its limits 0 .. 2; its safe value 2 is sent instead": "fan = 3：超出限值 0 … 2；改发安全值 2",
     "fan = 2: in hand of ann": "fan = 2：由 ann 手动接管",
     "Keep fan at 0: winding stays below 98 degC in 100% of futures. A load of up to 50 MVA is safe.": (

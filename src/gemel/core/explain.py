@@ -25,7 +25,8 @@ class Sight:
 
     `step`: ns between rows; `rows`: the least number of them that make a window worth judging; `limit`: the score at
     which it would raise an alarm (NaN: none). `of`: windows hold the values of the `signals`, or the `residuals` of
-    the virtual model, each in the standard deviations that it should have.
+    the virtual model, each in the standard deviations that it should have. `gaps`: what was not measured is missing
+    (NaN) in a window, where else the value before holds.
     """
 
     signals: tuple[str, ...]
@@ -33,6 +34,7 @@ class Sight:
     rows: int
     limit: float = float("nan")
     of: str = "signals"
+    gaps: bool = False
 
 
 @runtime_checkable

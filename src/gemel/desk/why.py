@@ -16,7 +16,7 @@ from gemel.core.explain import Explainer, Explanation, Past, Question, Scores, S
 from gemel.core.life import Action
 from gemel.core.registry import build, rows
 from gemel.core.units import SECOND
-from gemel.core.values import Belief, Finding, Floats, Times
+from gemel.core.values import IMPUTED, Belief, Finding, Floats, Times
 from gemel.desk.alarms import user
 from gemel.desk.likeness import similar
 from gemel.desk.rollup import rollup
@@ -142,7 +142,8 @@ def _rows(desk: Any, sight: Sight, start: int, end: int) -> tuple[Times, Floats]
         values = np.array([[r / max(sd, 1e-300) for r, sd in row] for row in off], float)
         return np.array([b.time for b in held], np.int64), values.reshape(len(held), len(sight.signals))
     frame = desk.twin.store.window(list(sight.signals), start, end, every=sight.step)
-    return frame.time, np.asarray(frame.values, float)
+    values = np.asarray(frame.values, float)
+    return frame.time, np.where(frame.quality == IMPUTED, np.nan, values) if sight.gaps else values
 
 
 def _past(desk: Any, sight: Sight, time: Times) -> Past | None:
@@ -213,6 +214,7 @@ def _plain(one: Explanation) -> dict[str, Any]:
         "paths": {n: np.asarray(v, float).tolist() for n, v in one.paths.items()},
         "fit": float(one.fit),
         "measure": one.measure,
+        "coverage": float(one.coverage),
         "verified": bool(one.verified),
         "evaluations": int(one.evaluations),
     }

@@ -81,8 +81,8 @@ class Watched:
 class Crossing:
     """Says how long each machine will last: hours until a signal reaches its limit, as quantiles.
 
-    A finding stands open about each machine whose median life is below `within`; its evidence has `life 0.05` to
-    `life 0.95` in hours, which the policy `maintenance` reads.
+    A finding stands open about each machine whose median life is below `within`; its evidence has `life 0.005`
+    to `life 0.99` in hours, which the policy `maintenance` reads.
 
     - `signals`: signal -> `{ limit, wear, below, state, load, factors, life, shape }`. `limit`: a number, or a list of
       the levels at which earlier ones failed. `wear`: rows `[level, wear]` where the signal does not grow straight with

@@ -226,7 +226,10 @@ class Inspection:
         """Whether there are more rejects than usual. Some pictures after the first are waited for: by then a dirty lens
         is known."""
         rejects = [p for p in self._parts if p.rejected]
-        since = len(self._parts) - next((i for i, p in enumerate(self._parts) if p.rejected), len(self._parts))
+        places = [i for i, p in enumerate(self._parts) if p.rejected] or [len(self._parts)]
+        while len(places) > 1 and places[-1] - places[-2] <= SEVERAL:  # back to the first of those close together
+            places.pop()
+        since = len(self._parts) - places[-1]
         share = max(self._refused / self._judged, self.rejects)
         spacing = (self._parts[-1].time - self._parts[0].time) / max(len(self._parts) - 1, 1)
         chance = min(max(self.alarms * spacing / (7 * DAY), 1e-6), 0.05)
@@ -236,7 +239,7 @@ class Inspection:
             return []
         self._told[_id(REJECTS, self._subject, now)] = [p.score for p in rejects]
         self._told = dict([*self._told.items()][-5:])
-        return self._shown(rejects[0].time, max(rejects, key=lambda p: p.score), now)
+        return self._shown(self._parts[-since].time, max(rejects, key=lambda p: p.score), now)
 
     def _again(self, part: _Part, now: int) -> list[Finding]:
         """What one more part adds to the finding: a worse defect, or many more of them."""

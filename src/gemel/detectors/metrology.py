@@ -35,7 +35,8 @@ class Metrology:
 
     - `of`: the signal that is measured now and then. `lower`, `upper`: what is good, by default its `low` and `high`.
     - `escape`: the share of parts that may be accepted though they are bad; `waste`: rejected though they are good.
-    - `signals`: what to foretell from, by default every other number and state, controlled ones too.
+    - `signals`: what to foretell from, by default every other number and state, controlled ones too. With machines'
+      numbers name their states too.
     - `at_work`: the state in which a machine's signals count, where its asset has a signal with such a state.
     - `bands`: edges, in rows ago, between which signals are averaged: how long parts take from the first station on.
     - `learn`: the time it begins with, read from the history if there is one. `step`: spacing of the rows, by default

@@ -79,7 +79,9 @@ def export(run: Run, folder: str | Path, good: int = 10_000, bad: int = 1000) ->
         "usual": {name: [round(float(v), 3) for v in np.quantile(held, levels)] for name, held in usual.items()},
         "scores": scores,
     }
-    (out / "inspection.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+    rows = json.dumps(card["usual"])  # a thousand numbers, on one line
+    text = json.dumps({**card, "usual": None}, indent=1).replace('"usual": null', f'"usual": {rows}')
+    (out / "inspection.json").write_text(text, encoding="utf-8")
     return card
 
 

@@ -194,6 +194,15 @@ def test_a_counter_begins_a_new_unit_and_tells_what_was_not_heard() -> None:
     assert found[-1].evidence["age"] > 40
 
 
+def test_hours_without_telemetry_are_no_cycles() -> None:
+    rows = life(length=90)
+    stood = np.vstack([rows[:50], np.full((300, rows.shape[1]), np.nan), rows[50:]])
+    stood[60:340:20, 0] = 10.0  # the setting is told all the while
+    through, paused = news(rows, first=89)[-1], news(stood, first=389)[-1]
+    assert paused.evidence == through.evidence
+    assert paused.evidence["age"] == 90
+
+
 def test_signals_are_found_by_name_or_pattern() -> None:
     named = tuple(Signal(n, asset="mill") for n in NAMES)
     other = tuple(Signal(f"{n} of saw", asset="saw") for n in NAMES)

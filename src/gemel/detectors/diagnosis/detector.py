@@ -14,7 +14,7 @@ from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
-from gemel.core.values import Finding, Floats
+from gemel.core.values import IMPUTED, Finding, Floats
 from gemel.detectors.diagnosis import rules as people
 from gemel.detectors.diagnosis.cases import Taught, blank
 from gemel.detectors.diagnosis.classifier import load
@@ -48,7 +48,7 @@ class Diagnosis:
     each candidate (`P(mill bearing: damaged)`) and what each signal adds. It is open while its own sum or a finding of
     another detector says that something is wrong, "unknown" when nothing that is known fits.
 
-    - `known`: a file of known cases (`gemel.detectors.diagnosis.cases.learn`), relative to the twin file; "" for none.
+    - `known`: a file of known cases (`gemel.detectors.diagnosis.classifier.learn`), relative to the twin file; "" for none.
       What people say of its findings (`twin.verdict`) is kept beside the store and counts too.
     - `rules`: `{ if, component, cause, weight }`. `if` is "SIGNAL WORD", joined by and, or, not, brackets; a word is
       high, low, normal, rising, falling, unsteady, stuck, missing, or a state. A component is an asset, or an asset
@@ -67,7 +67,7 @@ class Diagnosis:
         self,
         known: str = "",
         rules: Sequence[Mapping[str, Any]] = (),
-        sure: float = 0.8,
+        sure: float = 0.7,
         raise_after: int = 3,
         clear_after: int = 6,
         signals: Sequence[str] = (),
@@ -102,6 +102,8 @@ class Diagnosis:
         self._off: dict[str, list[tuple[int, float]]] = {}  # of the virtual model: signal -> (time, residual)
         self._last = self._judged = 0
         self._odds: Floats | None = None  # smoothed
+        self.ranked: Ranked | None = None
+        """The candidates of the last judgement, whether a finding is open or not."""
         self._past: deque[tuple[int, float]] = deque(maxlen=512)  # (time, probability of trouble)
         self._loud = self._quiet = 0
         self._open: Finding | None = None
@@ -158,7 +160,7 @@ class Diagnosis:
         self._judged = situation.now
         others = [f for f in situation.findings if f.by not in OTHERS]
         ranked = rank(eyes, self._taught.known, self._rules, [f.subject for f in others], self._odds)
-        self._odds = ranked.odds
+        self._odds, self.ranked = ranked.odds, ranked
         self._past.append((situation.now, ranked.trouble))
         strange = bool(others) and ranked.off >= STRANGE
         loud = strange or ranked.trouble >= (0.5 * self.sure if others else self.sure)
@@ -183,7 +185,7 @@ class Diagnosis:
             if start > end:
                 return
             frame = setting.history(names, start, end, every=step)
-            time, values = frame.time, np.asarray(frame.values, float)
+            time, values = frame.time, np.where(frame.quality == IMPUTED, np.nan, frame.values)  # what was heard
         if not len(time):
             return
         self._last = int(time[-1])
@@ -263,7 +265,7 @@ class Diagnosis:
         eyes, known = self._eyes, self._taught.known
         if finding.by != "diagnosis" or eyes is None or not eyes.ready or known is None or not self._pair(finding):
             return None
-        return Sight(eyes.signals, self._step, eyes.spans.long, 0.0)
+        return Sight(eyes.signals, self._step, eyes.spans.long, 0.0, gaps=True)
 
     def scored(self, finding: Finding, windows: Floats) -> Floats:
         """Log-odds of the finding's candidate against nothing being wrong, after each window [b, t, s]."""
@@ -295,7 +297,8 @@ class Diagnosis:
         step, n = self._step, eyes.spans.rows
         end = max(finding.time, finding.start) // step * step
         frame = setting.history(list(eyes.signals), end - (n - 1) * step, end, every=step)
-        seen = eyes.judged(np.asarray(frame.values, float)[None])[0]
+        values = np.where(frame.quality == IMPUTED, np.nan, np.asarray(frame.values, float))
+        seen = eyes.judged(values[None])[0]
         asset = assets.index(max(owner, key=len)) if owner else -1
         named = people.named(component, cause, assets[asset]) if owner else ""
         try:

@@ -41,6 +41,11 @@ class Ranked:
     seen: Floats
 
     @property
+    def names(self) -> list[str]:
+        """All candidates, as findings are called."""
+        return [said(self.assets[asset], cause) for _, asset, cause, _ in self.candidates]
+
+    @property
     def name(self) -> str:
         """Of the finding."""
         if not self.fits:

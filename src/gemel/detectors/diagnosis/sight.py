@@ -15,11 +15,12 @@ from gemel.core.values import Bools, Float32s, Floats
 from gemel.detectors.diagnosis.features import Stretches, base, features
 from gemel.detectors.diagnosis.normal import Memory, Normal
 from gemel.detectors.diagnosis.view import View, spread
+from gemel.detectors.statistics.scale import plausible
 
 MOST = 1e30
 """A reading larger than that is as large as any."""
-RARE = 0.02
-"""The share of the normal time below which a state is a rare one."""
+OFF = ("down", "service", "repair", "maintenance", "off")
+"""States in which a machine shows nothing of what ails it."""
 RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
 """Word -> sizes, in standard deviations of a row, at which it is not true at all and wholly true."""
 
@@ -50,6 +51,7 @@ class Eyes:
 
     def fit(self, values: Floats) -> None:
         """Learn the normal from rows [t, s], and see them."""
+        values = plausible(values)
         columns = self._spread(values)
         self.normal.fit(columns, values[:, self._settings])
         self._memory = None
@@ -85,11 +87,12 @@ class Eyes:
         return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
 
     def judged(self, windows: Floats) -> Floats:
-        """What they would see at the end of windows [b, t, s], were the day before as it was: [b, a, k, f]."""
+        """What they would see at the end of windows [b, t, s], were the day before as it was (unless they hold
+        it themselves): [b, a, k, f]."""
         columns = self._spread(windows)
         residuals, _ = self.normal.residuals(columns, windows[..., self._settings])
         held = self._held()[1]
-        before = base(held, len(held), self.spans)
+        before = None if windows.shape[-2] >= self.spans.rows else base(held, len(held), self.spans)
         end, aside = windows.shape[-2], self.normal.aside(columns)
         found = features(residuals, columns, aside, end, self.spans, self.states, self._kin, before)
         return np.asarray(np.einsum("akc,bcf->bakf", self._maps, found))
@@ -122,13 +125,17 @@ class Eyes:
         return float(np.clip(((-size if word in ("low", "falling") else size) - low) / (high - low), 0, 1))
 
     def standing(self) -> Bools:
-        """Assets that were of late in a state which the normal time hardly held (down, in service), [a]."""
+        """Assets that were down, in service or off for most of the short stretch (states of these names), [a]."""
         columns, _ = self._held()
         late = columns[-self.spans.short :]
         found = np.zeros(len(self.view.assets), bool)
-        for i in np.flatnonzero(self.states & (self.normal.centre < RARE)):
-            if float(np.nan_to_num(late[:, i]).mean()) > 0.5:
-                found[self.view.assets.index(self.view.columns[i].asset)] = True
+        for i, column in enumerate(self.view.columns):
+            if (
+                column.state >= 0
+                and column.quantity.rpartition("=")[2] in OFF
+                and np.nan_to_num(late[:, i]).mean() > 0.5
+            ):
+                found[self.view.assets.index(column.asset)] = True
         return found
 
     def odd(self) -> Floats:

@@ -12,7 +12,7 @@ from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration
-from gemel.core.values import Finding, Floats, Signal, Times
+from gemel.core.values import IMPUTED, Finding, Floats, Signal, Times
 from gemel.detectors.life.ensemble import Ensemble
 from gemel.detectors.life.unit import Unit
 from gemel.detectors.life.windowed import Windowed, is_windowed
@@ -137,7 +137,9 @@ class Life:
         if start > end:
             return np.empty(0, np.int64), np.empty((0, len(self._names)))
         frame = self._setting.history(self._names, start, end, every=step)
-        return frame.time, np.asarray(frame.values, float)
+        measured = np.isin(self._names, [n for unit in self._units for n in unit.channels])
+        # a setting or a counter holds until it is told anew; a channel says nothing where it was not measured
+        return frame.time, np.where((frame.quality == IMPUTED) & measured, np.nan, np.asarray(frame.values, float))
 
     def sight(self, finding: Finding) -> Sight | None:
         """The asset's signals; windows of 30 rows or more say something."""

@@ -35,6 +35,7 @@ class Unit:
         self._ensemble, self._usual, self._hours = ensemble, ensemble.meaning.usual, hours
         self._s = len(self._usual.settings)
         self.looked_at = self.names[: self._s + len(self._usual.channels)]
+        self.channels = self.looked_at[self._s :]
         self._begin()
         self._open: Finding | None = None
 
@@ -44,10 +45,10 @@ class Unit:
         self._start, self._missed, self._count = 0, 0, 0.0
 
     def take(self, now: int, time: Times, values: Floats) -> list[Finding]:
-        """What is new after these rows, [t] and [t, c]."""
+        """What is new after these rows, [t] and [t, c]. A row without any channel is no cycle: the asset stood."""
         news: list[Finding] = []
         fresh: list[Floats] = []
-        heard = np.isfinite(values).any(axis=1)
+        heard = np.isfinite(values[:, self._s : len(self.looked_at)]).any(axis=1)
         for stamp, row in zip(time[heard].tolist(), values[heard], strict=True):
             count = float(row[-1]) if self._counts else np.nan
             if count < self._count:  # counted anew
@@ -136,7 +137,7 @@ class Unit:
         return found
 
     def _name(self, channel: int) -> str:
-        return self.names[self._s + channel]
+        return self.channels[channel]
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

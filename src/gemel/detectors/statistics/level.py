@@ -135,7 +135,8 @@ class Level:
     def apart(self, windows: Floats) -> Floats:
         """The statistics [b, t, c] of windows [b, t, c], each by itself: the level it begins with is not known."""
         b, _, c = windows.shape
-        other, rows = abreast(self, windows, _recent=np.empty((0, b * c)), _frozen=np.zeros(b * c, bool))
+        fresh = {"_recent": np.empty((0, b * c)), "_frozen": np.zeros(b * c, bool), "_away": np.zeros(b * c, np.int64)}
+        other, rows = abreast(self, windows, **fresh)
         if not self.fixed:
             other._m, other._P = np.zeros(b * c), np.full(b * c, 1e6)
         return apiece(other.score(rows)[0], b)

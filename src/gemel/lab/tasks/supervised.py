@@ -37,6 +37,8 @@ WEEK_S, WEEK_ROWS = 604_800.0, 10_080
 """A week in seconds; and in rows where time has no stamps (one a minute)."""
 KEPT = 500
 """Scores of each class that a card keeps."""
+SHARES, OTHER = (0.1, 0.03, 0.01), ("F1", "false alarms", "missed")
+"""Other limits of detect that are told about, by the share of normal rows that pass them; and what is told."""
 MOST = 50_000
 """Windows that are calibrated or scored on, at most; of more, evenly spaced ones."""
 
@@ -206,7 +208,12 @@ def scored(meaning: Meaning, out: Floats, windows: Windows, ends: Ints, goal: Fl
         return measures.life(meaning.levels, answer, truth)
     if meaning.task == "classify":
         return measures.classes(answer, truth, meaning.classes)
-    return measures.alarms(answer, meaning.limit, truth == 1)
+    held = np.asarray(meaning.scores[0]) if meaning.scores else np.empty(0)
+    found = measures.alarms(answer, meaning.limit, truth == 1)
+    if len(held):  # what other limits would have brought: such that so many normal rows held back pass them
+        each = [(share, measures.alarms(answer, float(np.quantile(held, 1 - share)), truth == 1)) for share in SHARES]
+        found["limits"] = [{"passed": share, **{k: one[k] for k in OTHER}} for share, one in each]
+    return found
 
 
 def _short(x: Floats) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
 """Known cases for the diagnosis of the line: what each fault of the emulator looks like, learned from runs of it.
 
-    python -m gemel.packs.manufacturing.known FILE.npz [RUNS] [FIRST_SEED]
+    python -m gemel.packs.manufacturing.known FILE.npz RUNS FIRST_SEED [RUNS FIRST_SEED ...]
 
-`known.npz` beside this file was made so, with 60 runs a kind from seed 100 000 on.
+`line.cases.npz` beside this file was made so, with 36 runs a kind from seed 100 000 on and 24 from 200 000 on.
 """
 
 from __future__ import annotations
@@ -133,12 +133,13 @@ def eyes() -> Eyes:
     return Eyes(whole, SETTINGS, all_slots(whole), Stretches())
 
 
-def known(runs: int = 60, first: int = 100_000) -> Known:
-    """What there is to know from so many runs a kind."""
-    found = list(cases(runs, first))
+def known(*blocks: tuple[int, int]) -> Known:
+    """What there is to know from so many runs a kind, from a first seed on, of each block."""
+    found = [case for runs, first in blocks for case in cases(runs, first)]
     return learn(found, eyes().slots, wide(), Stretches(), MINUTE)
 
 
 if __name__ == "__main__":
     path, *rest = sys.argv[1:]
-    Path(path).write_bytes(known(*(int(x) for x in rest)).save())
+    numbers = [int(x) for x in rest]
+    Path(path).write_bytes(known(*zip(numbers[::2], numbers[1::2], strict=True)).save())

@@ -120,7 +120,7 @@ class Plant:
         self.dirt, self.flow_s = 0.0, 0.0
         self._bill = {"service": 0.0, "failure": 0.0}
         self._count = {"service": 0, "failure": 0}
-        self.left: list[Part] = []
+        self.left: list[Part] = []  # lately, for the camera
 
     @property
     def truth(self) -> Truth:

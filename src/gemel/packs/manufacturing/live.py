@@ -140,6 +140,7 @@ class Line:
 
     def _picture(self) -> Codes:
         image, _ = defects.part(self._light, self.plant.left[-1].defect)
+        self.plant.left.clear()  # no part is taken twice
         dirt = self.plant.dirt
         if dirt:  # a film over the glass: dimmer, flatter
             image = np.asarray(70 * dirt + image * (1 - 0.75 * dirt), np.uint8)

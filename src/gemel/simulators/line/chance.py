@@ -35,7 +35,7 @@ def uniform(key: Keys, stream: npt.ArrayLike, count: npt.ArrayLike) -> Floats:
     """Numbers between 0 and 1, both excluded; all arguments broadcast."""
     place = (np.atleast_1d(stream).astype(np.uint64) + np.uint64(1)) * _STREAM
     place = place + np.atleast_1d(count).astype(np.uint64) * _COUNT
-    return np.asarray(((mixed(key + mixed(place)) >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52)
+    return np.asarray(((mixed(key + place) >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52)
 
 
 def unit(cv: Floats, one: Floats, other: Floats) -> Floats:

@@ -140,17 +140,15 @@ class Course:
         self.work[pair] = 0.0
         self.parts[pair] += 1
         spoilt = self.scrap[pair] + self.scrap_worn[pair] * self.wear[pair] ** self.plan.power[i, 0]
-        bad = self._draw(pair, SCRAP, self.began) < spoilt
-        self.bad += np.bincount(j[bad], minlength=len(self.bad))
+        bad = np.zeros(len(i), bool)
+        if (spoilt > 0).any():
+            bad = self._draw(pair, SCRAP, self.began) < spoilt
+            self.bad += np.bincount(j[bad], minlength=len(self.bad))
         out = ~bad & (i == len(self.code) - 1)
         self.good += np.bincount(j[out], minlength=len(self.good))
         self.code[pair] = np.where(bad | out, STARVED, BLOCKED)
         if self.plan.wears.any():
-            each = unit(
-                self.plan.wear_cv[i, 0],
-                self._draw(pair, WEAR, self.began),
-                self._draw(pair, WEAR_SPREAD, self.began),
-            )
+            each = self._varied(pair, self.plan.wear_cv, (WEAR, WEAR_SPREAD), self.began)
             self.wear[pair] += self.worn[pair] * each
             self._age(pair)
 
@@ -235,9 +233,8 @@ class Course:
         if not len(i):
             return
         self.began[pair] += 1
-        one, other = self._draw(pair, CYCLE, self.began), self._draw(pair, SPREAD, self.began)
         mean = self.cycle[pair] * self.plan.factor(i, self.family[pair])
-        self.work[pair] = mean * unit(self.plan.cv[i, 0], one, other)
+        self.work[pair] = mean * self._varied(pair, self.plan.cv, (CYCLE, SPREAD), self.began)
         struck = self.plan.by_cycle[i, 0]
         if struck.any():
             at = (i[struck], pair[1][struck])
@@ -245,6 +242,15 @@ class Course:
             fell = np.zeros(self.code.shape, bool)
             fell[at[0][falls], at[1][falls]] = True
             self._fail(fell)
+
+    def _varied(self, pair: Pairs, cv: Floats, streams: tuple[int, int], counts: Counts) -> Floats | float:
+        """Numbers of mean 1 with the coefficients of variation `cv` [M, 1]."""
+        own = cv[pair[0], 0]
+        if not own.any():
+            return 1.0
+        one = self._draw(pair, streams[0], counts)
+        other = self._draw(pair, streams[1], counts) if ((own > 0) & (own != 1)).any() else one
+        return unit(own, one, other)
 
     def _draw(self, pair: Pairs, stream: int, counts: Counts) -> Floats:
         return uniform(self.key[pair[1]], 1 + pair[0] * STREAMS + stream, counts[pair])

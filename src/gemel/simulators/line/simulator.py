@@ -46,6 +46,8 @@ class Line:
 
     A machine takes a part from the buffer before it, works on it, and keeps it until the buffer behind it has room
     (blocking after service). Chance is found by place: the n-th cycle of a machine takes as long in every fork.
+    What is believed are wear, levels and parameters; from a belief, machines start in the middle of a cycle, none of
+    them down.
 
     - `machines`: rows in the order of the line, `{ name, cycle, ... }`. Times are durations or seconds; those marked *
       may be priors `{ mean, sd, low, high }`, which an estimator can teach (parameter `name.key`).

@@ -18,6 +18,12 @@ export const sentences = [
   [/^(\d+) good parts in a row$/, "连续 $1 个合格零件"],
   [/^pictures look as usual again$/, "图像已恢复正常"],
 
+  // What a diagnosis says
+  [/^(.+) speak for it$/, (_, names) => `${names.replaceAll(", ", "、")} 支持这一判断`],
+  [/^nothing that is known looks like this$/, "与任何已知情形都不像"],
+  [/^(\S+) looks as usual again$/, "$1 已恢复正常"],
+  [/^unknown$/, "未知"],
+
   // Why a policy decided so
   [/^(.+?\.) ((?:A \S+ of up to|Taken into account:) .+)$/, "$1$2"],
   [/^((?:Set|Keep) .+?): (.+)\.$/, "$1：$2。"],
