@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -101,12 +102,12 @@ def test_each_demo_lays_out_files_that_load(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_line_lives_and_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_line_lives_and_obeys(tmp_path: Path):
     pytest.importorskip("ortools")
-    monkeypatch.chdir(tmp_path)
-    show("line", 900.0, "25s", None, json=True, ui=False)
-    found = json.loads(capsys.readouterr().out)
+    command = [sys.executable, "-m", "gemel.cli", "demo", "line", "--for", "25s", "--speed", "900", "--no-ui", "--json"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=110).stdout
+    found = json.loads(said)
     assert found["hours"] > 1
     assert found["acks"].get("done", 0) >= 5
     assert found["decisions"]
-    assert list((tmp_path / "gemel-line" / "line.blobs").rglob("*.png"))
+    assert list((tmp_path / "gemel-line" / "line.gemel.blobs").rglob("*.png"))

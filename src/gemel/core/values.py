@@ -193,16 +193,8 @@ class Batch:
 
     def take(self, index: npt.ArrayLike) -> Batch:
         """The points at `index` (a mask or places); sequence and events stay."""
-        i = np.asarray(index)
-        return Batch(
-            self.signal[i],
-            self.time[i],
-            self.received[i],
-            self.value[i],
-            self.quality[i],
-            self.sequence,
-            self.events,
-        )
+        i, columns = np.asarray(index), (self.signal, self.time, self.received, self.value, self.quality)
+        return Batch(*(column[i] for column in columns), self.sequence, self.events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,8 +174,8 @@ def begin(folder: Path, url: str, mode: str = "auto", chosen: Demo | None = None
         (folder / name).write_bytes(resources.files(chosen.package).joinpath(name).read_bytes())
     for end in ("", ".wal", ".sock"):
         Path(f"{store}{end}").unlink(missing_ok=True)
-    for beside in (".artifacts", ".blobs"):  # what was fitted to that store, and its pictures
-        shutil.rmtree(store.with_suffix(beside), ignore_errors=True)
+    for beside in (store.with_suffix(".artifacts"), Path(f"{store}.blobs")):  # fitted to that store, and its pictures
+        shutil.rmtree(beside, ignore_errors=True)
     return file
 
 

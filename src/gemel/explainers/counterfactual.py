@@ -174,7 +174,7 @@ def _said(question: Question, changes: tuple[Change, ...], found: Found) -> tupl
     past = question.past
     states = {c.name: c.states for c in past.controls} if past is not None else {}
     for one in changes:
-        needed, actual = (_named(v, one.signal, question, states) for v in (one.needed, one.actual))
+        needed, actual = _named(one, question, states)
         since, until = stamp(one.start), stamp(one.end)
         english.append(f"{one.signal} at {needed} instead of {actual} from {since} to {until} UTC")
         chinese.append(f"{one.signal}在UTC {since}至{until}为{needed}而非{actual}")
@@ -190,18 +190,23 @@ def _said(question: Question, changes: tuple[Change, ...], found: Found) -> tupl
     )
 
 
-def _named(value: float, signal: str, question: Question, states: Mapping[str, Sequence[str]]) -> str:
-    """A value with its unit, or the name of a state."""
-    names, unit = states.get(signal) or (), question.units.get(signal, "")
-    if names and value == round(value) and 0 <= value < len(names):
-        return names[round(value)]
-    return f"{value:.3g}{' ' if unit else ''}{unit}"
+def _named(change: Change, question: Question, states: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What was needed and what there was, with the unit or by the names of states, in digits enough to tell them
+    apart."""
+    names, unit = states.get(change.signal) or (), question.units.get(change.signal, "")
+    both = change.needed, change.actual
+    digits = next((d for d in range(3, 9) if f"{both[0]:.{d}g}" != f"{both[1]:.{d}g}"), 3)
+    needed, actual = (
+        names[round(v)] if names and v == round(v) and 0 <= v < len(names) else f"{v:.{digits}g} {unit}".rstrip()
+        for v in both
+    )
+    return needed, actual
 
 
 def _hangs(question: Question, changes: tuple[Change, ...]) -> tuple[Sentence, ...]:
     english, chinese = [], []
     for one in changes:
-        needed, actual = (_named(v, one.signal, question, {}) for v in (one.needed, one.actual))
+        needed, actual = _named(one, question, {})
         english.append(f"{one.signal} at {needed} instead of {actual}")
         chinese.append(f"{one.signal}平均为{needed}而非{actual}")
     words: dict[str, str | float] = {"changes": listed(english), "chinese": "，".join(chinese)}

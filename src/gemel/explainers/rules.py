@@ -169,7 +169,7 @@ def _sentence(question: Question, rules: tuple[Rule, ...], grown: Grown) -> tupl
     english, chinese = [], []
     for rule in rules:
         unit = question.units.get(rule.signal, "")
-        said = f"{rule.limit:.3g}{' ' if unit else ''}{unit}"
+        said = f"{rule.limit:.4g}{' ' if unit else ''}{unit}"
         english.append(f"{SAID[rule.feature][0].format(rule.signal)} is {'above' if rule.above else 'below'} {said}")
         chinese.append(f"{SAID[rule.feature][1].format(rule.signal)}{'高于' if rule.above else '低于'}{said}")
     words: dict[str, str | float] = {

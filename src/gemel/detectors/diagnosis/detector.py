@@ -48,8 +48,8 @@ class Diagnosis:
     each candidate (`P(mill bearing: damaged)`) and what each signal adds. It is open while its own sum or a finding of
     another detector says that something is wrong, "unknown" when nothing that is known fits.
 
-    - `known`: a file of known cases (`gemel.detectors.diagnosis.classifier.learn`), relative to the twin file; "" for none.
-      What people say of its findings (`twin.verdict`) is kept beside the store and counts too.
+    - `known`: a file of known cases (made by `gemel.detectors.diagnosis.classifier.learn`), relative to the twin file;
+      "" for none. What people say of its findings (`twin.verdict`) is kept beside the store and counts too.
     - `rules`: `{ if, component, cause, weight }`. `if` is "SIGNAL WORD", joined by and, or, not, brackets; a word is
       high, low, normal, rising, falling, unsteady, stuck, missing, or a state. A component is an asset, or an asset
       and its part ("mill bearing"). Every unit of `weight` makes the cause ten times as likely; one that only rules
