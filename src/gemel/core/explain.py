@@ -132,8 +132,8 @@ class Explanation:
     signal in the order of `shares`; `errors` are standard errors of the shares. `fit`: how far the explanation can be
     trusted (R2, precision, the share of members in which a change keeps it healthy), with its own name in `measure`.
     `paths` are signals [t] as they would have been, at `time`. `verified`: the change was run through the simulator
-    (or judged by the detector) again, apart from the search that found it. `coverage`: the share of strange windows that
-    the rules take in. `evaluations`: windows judged.
+    (or judged by the detector) again, apart from the search that found it. `coverage`: the share of strange windows
+    that the rules take in. `evaluations`: windows judged.
     """
 
     by: str

@@ -193,8 +193,10 @@ class Batch:
 
     def take(self, index: npt.ArrayLike) -> Batch:
         """The points at `index` (a mask or places); sequence and events stay."""
-        i, columns = np.asarray(index), (self.signal, self.time, self.received, self.value, self.quality)
-        return Batch(*(column[i] for column in columns), self.sequence, self.events)
+        i = np.asarray(index)
+        return Batch(
+            self.signal[i], self.time[i], self.received[i], self.value[i], self.quality[i], self.sequence, self.events
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +229,9 @@ class Frame:
     def usable(self, names: Sequence[str]) -> Floats:
         """The values of some signals, [t, s]; NaN where they are bad or missing, or the frame has no such signal."""
         found = np.full((len(self), len(names)), np.nan)
-        for i, name in enumerate(names):
-            if name in self.signals:
-                s = self.signals.index(name)
-                found[:, i] = np.where(self.quality[:, s] < BAD, self.values[:, s], np.nan)
+        places = {i: self.signals.index(name) for i, name in enumerate(names) if name in self.signals}
+        for i, s in places.items():
+            found[:, i] = np.where(self.quality[:, s] < BAD, self.values[:, s], np.nan)
         return found
 
     def last(self, n: int) -> Frame:
