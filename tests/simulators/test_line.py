@@ -112,7 +112,9 @@ def test_the_two_machine_line(p: tuple[float, float], r: tuple[float, float], ca
 def test_littles_law_on_every_run() -> None:
     # no assumption but that all who came have gone: mean number x time = sum of the times spent
     line = Line(FACTORY[1:], [5], arrivals="poisson", operators=1)
-    memory, step, came, gone, held = line.init(None, 3, 4), 60.0, [[] for _ in range(4)], [[] for _ in range(4)], 0.0
+    memory, step, held = line.init(None, 3, 4), 60.0, np.zeros(4)
+    came: list[list[float]] = [[] for _ in range(4)]
+    gone: list[list[float]] = [[] for _ in range(4)]
     rows = np.array([[line.defaults[n]] * 4 for n in line.inputs])
     names = list(line.outputs)
     for i in range(300):
