@@ -46,7 +46,7 @@ class Judge:
 def shop(folder: Path, line: Line, name: str) -> Twin:
     """A mill that has been shaking for the last hour and a half."""
     twin = Twin(
-        name=name, assets=[Asset("mill"), Asset("drill")], every="1min", store=Duckdb(str(folder / f"{name}.gemel")),
+        name=name, assets=[Asset("mill"), Asset("drill")], every="1s", store=Duckdb(str(folder / f"{name}.gemel")),
         signals=[
             Signal("air", address="line:air"),
             *(Signal(f"{m}_{q}", asset=m) for m in ("mill", "drill") for q in ("power", "vibration")),
