@@ -135,7 +135,8 @@ def _hash() -> str:
 def check(verb: str, every: bool) -> int:
     """One line a step with its seconds; the output of a step that fails; at the end what failed, and the counts."""
     pytest = [str(PYTHON), "-m", "pytest"]
-    others = [*pytest, "tests", f"--ignore={FLOORS}", f"--ignore={DOCS}"]
+    cores = str(min(os.cpu_count() or 1, 4))  # many tests wait for a server: two at once take half the time
+    others = [*pytest, "tests", f"--ignore={FLOORS}", f"--ignore={DOCS}", "-n", cores, "--dist", "loadfile"]
     left_out = " and ".join(["not slow"] * (not every) + ["not server"] * (verb == "check"))
     steps: list[tuple[str, list[str]]] = [
         ("format", [str(SCRIPTS / "ruff"), "format", "--check", "."]),

@@ -20,6 +20,7 @@ import duckdb
 
 from bench.harness import Bench
 from bench.mosquitto import Mosquitto
+from gemel.attach import listening
 
 ROOT = Path(__file__).parent.parent
 GEMEL = [sys.executable, "-m", "gemel.cli"]
@@ -94,7 +95,7 @@ def _run(place: Path, file: Path, url: str, until: str, topic: str, waits: Seque
 def _listens(place: Path, patience: float = 30.0) -> None:
     """Until the twin has been seen to take its session: its socket answers, and then one more moment."""
     end = time.monotonic() + patience
-    while not list(place.glob("*.sock")):
+    while not any(listening(Path(f"{store}.sock")) for store in place.glob("*.gemel")):
         assert time.monotonic() < end, "the twin did not start"
         time.sleep(0.05)
     time.sleep(1.0)

@@ -212,6 +212,7 @@ def test_a_process_that_is_surely_not_capable_is_told() -> None:
         ({"chart": "cusum", "rules": "nelson"}, "rules are for"),
         ({"lower": {"size": 3}, "upper": {"size": 2}}, "'size'"),
         ({"learn": "soon"}, "learn"),
+        ({"lower": {"size": "a"}}, "lower of 'size' must be a number"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(spec: dict[str, Any], said: str) -> None:

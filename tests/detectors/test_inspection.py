@@ -239,6 +239,8 @@ def test_a_signal_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     where, _ = course(parts("."))
     with pytest.raises(ConfigError, match="'gauge' is no blob signal"):
         Inspection(signal="gauge").bind(where)
+    with pytest.raises(ConfigError, match="is a picture; it must be 1 or 0"):
+        Inspection(confirmed="camera").bind(where)
     with pytest.raises(ConfigError, match="which of the 0 blob signals"):
         Inspection().bind(replace(where, signals=Signals([Signal("gauge")])))
     with pytest.raises(PartError, match=r"inspection\.json"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gemel.core.clock import Virtual
+from gemel.core.codec import decode, encode
 from gemel.core.errors import ConfigError, InputError
 from gemel.core.registry import build
 from gemel.core.setting import Setting
@@ -117,6 +118,9 @@ def test_findings_say_reject_and_name_the_signal() -> None:
         ({"escape": 0}, "escape"),
         ({"lower": 2, "upper": 1}, "lower"),
         ({"bands": [30, 20]}, "bands"),
+        ({"bands": [30.5, 60]}, "whole rows"),
+        ({"bands": [30, 10**9]}, "choose a longer step"),
+        ({"upper": float("nan")}, "must be numbers"),
         ({"signals": ["size"]}, "itself"),
     ],
 )
@@ -125,10 +129,26 @@ def test_what_cannot_be_is_refused(spec: dict[str, Any], said: str) -> None:
         build("detectors", {**SPEC, **spec})
 
 
+def test_memory_is_taken_up_exactly_and_stays_small() -> None:
+    x, _ = line(1500, 5)
+    first, second = Gauge(-8, 8), Gauge(-8, 8)
+    first.take(x[:1100, :3], x[:1100, 3])
+    memory = encode(first.snapshot())
+    assert len(memory) < 100_000  # not the inverse of 300 x 300
+    second.restore(decode(memory))
+    for one, other in zip(*(gauge.take(x[1100:, :3], x[1100:, 3]) for gauge in (first, second)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert encode(first.snapshot()) == encode(second.snapshot())
+
+
 def test_what_does_not_suit_the_twin_is_refused() -> None:
     for spec, said in (({"of": "sise"}, "did you mean 'size'"), ({"of": "mill state"}, "no number")):
         with pytest.raises(ConfigError, match=said):
             bound(**spec)
+    pictures = Signals([*SIGNALS, Signal("camera", type="blob")])
+    made = build("detectors", {**SPEC, "signals": ["camera"]})
+    with pytest.raises(ConfigError, match="nothing to foretell 'size' from"):
+        made.bind(Setting("t", "", pictures, Virtual(), MINUTE, MINUTE, 0, Path()))
     made = build("detectors", {"kind": "metrology", "of": "size"})
     with pytest.raises(ConfigError, match="what is good"):
         made.bind(Setting("t", "", SIGNALS, Virtual(), MINUTE, MINUTE, 0, Path()))

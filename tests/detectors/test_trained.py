@@ -145,6 +145,8 @@ def test_files_that_are_not_of_their_card_and_other_tasks(tmp_path: Path) -> Non
         Trained(TRAINED / "detect", ("classify",), "classifier")
     with pytest.raises(ConfigError, match="gives no classes"):
         made("classifier", where, model="detect")
+    with pytest.raises(ConfigError, match="no class 'nrmal', did you mean 'normal'"):
+        made("classifier", where, usual=["nrmal"])
     with pytest.raises(ConfigError, match="trained for classify"):
         made("autoencoder", where, model="classify")
     with pytest.raises(PartError, match="there is no card"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, InputError
+from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
@@ -19,6 +19,7 @@ from gemel.detectors.trained import Meaning, Trained, channels_of, spacing
 from gemel.loop.decide import Situation
 
 UNLIKE = "unlike anything known"
+USUAL = ("normal", "0", "ok", "good", "healthy")
 GAPS = 0.5
 """A window with a larger share missing is not judged."""
 
@@ -51,7 +52,7 @@ class Classifier:
         model: str,
         names: str = "{channel}",
         assets: Sequence[str] = (),
-        usual: Sequence[str] = ("normal", "0", "ok", "good", "healthy"),
+        usual: Sequence[str] = USUAL,
         sure: float = 0.8,
         least: float = 0.01,
         condition: str = "",
@@ -88,6 +89,12 @@ class Classifier:
         meaning = network.meaning
         if meaning.rebuilds:
             raise ConfigError([f"classifier: the network in {self.model} gives no classes"], 'kind = "autoencoder"')
+        named = [] if self.usual == list(USUAL) else self.usual
+        if unknown := [c for c in named if meaning.classes and c not in meaning.classes]:
+            raise ConfigError(
+                [f"classifier: usual: there is no class '{c}'{nearest(c, meaning.classes)}" for c in unknown],
+                f"classes of {self.model}: {', '.join(meaning.classes)}",
+            )
         self._every, self._setting = spacing(meaning, self.step, setting, "classifier"), setting
         found = channels_of(meaning, setting, self.names, self.assets, "classifier")
         self._told = []

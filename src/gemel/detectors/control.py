@@ -25,6 +25,7 @@ RULES = ("", "western", "nelson")
 SPREADS = ("deviation", "range")
 LEAST = 25
 """Points of a learning time without which no limit is set."""
+HINT = 'chart = "ewma", arl = 500; lower = { size = -30 }, upper = { size = 30 }'
 KEPT = 1000
 """Values that the capability is told from."""
 
@@ -81,6 +82,14 @@ class Control:
         if rules and chart != "shewhart":
             problems.append(f"control: rules are for the shewhart chart, not for {chart}")
         self.lower, self.upper = dict(lower or {}), dict(upper or {})
+        problems += [
+            f"control: {key} of '{name}' must be a number, not {value!r}"
+            for key, given in (("lower", self.lower), ("upper", self.upper))
+            for name, value in given.items()
+            if not isinstance(value, int | float) or not np.isfinite(value)
+        ]
+        if problems:
+            raise ConfigError(problems, HINT)
         both = self.lower.keys() & self.upper.keys()
         problems += [f"control: lower of '{n}' is not below its upper" for n in both if self.lower[n] >= self.upper[n]]
         for key, text in (("learn", learn), ("step", step)):
@@ -90,7 +99,7 @@ class Control:
             except InputError as error:
                 problems.append(f"control: {key}: {error.message}")
         if problems:
-            raise ConfigError(problems, 'chart = "ewma", arl = 500; lower = { size = -30 }, upper = { size = 30 }')
+            raise ConfigError(problems, HINT)
         self.chart, self.arl, self.rules, self.weight, self.slack = chart, arl, rules, weight, slack
         self.subgroup, self.spread, self.related, self.capable = subgroup, spread, related, capable
         self.clear_after = clear_after

@@ -110,6 +110,8 @@ class Inspection:
         if self._confirmed and self._confirmed not in setting.signals:
             known = setting.signals.names
             problems.append(f"inspection: unknown signal '{self._confirmed}'{nearest(self._confirmed, known)}")
+        elif self._confirmed in blobs:
+            problems.append(f"inspection: confirmed = '{self._confirmed}' is a picture; it must be 1 or 0")
         if problems:
             raise ConfigError(problems, f"blob signals: {', '.join(blobs) or 'none; give one type = ' + repr('blob')}")
         self._setting, self._name = setting, self._signal or blobs[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -22,6 +23,8 @@ WORDS = {REJECT: "reject", MEASURE: "measure"}
 SEVERITY = {REJECT: 0.6, MEASURE: 0.1}
 MOST_STATES = 8
 """States of a signal that are told apart."""
+MOST_ROWS = 20_000
+"""Rows that are remembered for the bands, at most."""
 
 
 @declared
@@ -65,8 +68,14 @@ class Metrology:
         if lower is not None and upper is not None and lower >= upper:
             problems.append(f"metrology: lower {lower:g} is not below upper {upper:g}")
         edges = (0, *bands)
-        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
-            problems.append("metrology: bands must be rows ago that rise, the first above 0")
+        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)) or not all(isinstance(b, int) for b in bands):
+            problems.append("metrology: bands must be whole rows ago that rise, the first above 0")
+        elif edges[-1] > MOST_ROWS:
+            problems.append(
+                f"metrology: bands reach {edges[-1]} rows back, {MOST_ROWS} is the most: choose a longer step"
+            )
+        if not all(limit is None or math.isfinite(limit) for limit in (lower, upper)):
+            problems.append("metrology: lower and upper must be numbers; leave out the one that there is not")
         if of in signals:
             problems.append(f"metrology: '{of}' cannot be foretold from itself")
         if raise_after < 1 or clear_after < 1:
@@ -102,6 +111,10 @@ class Metrology:
         self.lower, self.upper = (b if a is None else a for a, b in ((self.lower, own.low), (self.upper, own.high)))
         if self.lower is None and self.upper is None:
             raise ConfigError([f"metrology: nothing says what is good of '{self.of}'"], "give it lower or upper")
+        if not self._inputs(self._reading.names):
+            raise ConfigError(
+                [f"metrology: nothing to foretell '{self.of}' from"], "name numbers or states: signals = [...]"
+            )
         self._known = setting.signals
         self._gauge = self._fresh()
 

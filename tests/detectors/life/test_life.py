@@ -176,7 +176,7 @@ def test_a_way_of_running_never_learned_is_refused() -> None:
     rows[:, 0] = 55.0
     found = news(rows, first=80)
     assert not lives(found[-1])
-    assert "press_way are as in no condition that was learned" in found[-1].text
+    assert "press_way: as in no condition that was learned" in found[-1].text
 
 
 def test_a_counter_begins_a_new_unit_and_tells_what_was_not_heard() -> None:
@@ -217,6 +217,8 @@ def test_settings_that_do_not_fit_are_said() -> None:
         Life(model="learned", cycle="soon")
     with pytest.raises(ConfigError, match="nothing was learned of 'heet'"):
         news(life(), signals={"heet": "press_heat"})
+    with pytest.raises(ConfigError, match="must be the name of a signal, not 1"):
+        Life(model="learned", signals={"heat": 1})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="unknown counter"):
         news(life(), counter="{asset}_count")
     with pytest.raises(ConfigError, match="no signals of an asset 'pres'"):

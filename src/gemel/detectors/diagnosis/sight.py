@@ -40,6 +40,8 @@ class Eyes:
         self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
         self._settings = [self.signals.index(s) for s in settings]
         self._memory: Memory | None = None
+        self._count = self._begun = 0  # rows seen, and those of the normal time that it began with
+        self._marks: list[tuple[int, Memory | None]] = []  # (rows seen, memory then), from which rows can be seen again
         self._numbers = np.flatnonzero(~self.states)
         self._rows: Float32s = np.empty((0, len(self.signals)), np.float32)  # short, for they are kept at every turn
         self._off: Float32s = np.empty((0, len(self._numbers)), np.float32)
@@ -51,21 +53,28 @@ class Eyes:
 
     def fit(self, values: Floats) -> None:
         """Learn the normal from rows [t, s], and see them."""
-        values = plausible(values)
-        columns = self._spread(values)
-        self.normal.fit(columns, values[:, self._settings])
-        self._memory = None
+        held = plausible(values)
+        self.normal.fit(self._spread(held), held[:, self._settings])
+        self._memory, self._marks, self._count, self._begun = None, [], 0, len(values)
         self._rows, self._off = self._rows[:0], self._off[:0]
-        self.take(values)
+        self.take(held)
 
     def take(self, values: Floats, model: Mapping[str, Floats] | None = None) -> None:
         """Further rows [t, s]. `model`: what the virtual model was off by, [t] in its own spread, of some signals: it
         stands in for what was learned of them."""
+        if not self._marks or self._count - self._marks[-1][0] >= self.spans.long:
+            self._marks.append((self._count, self._memory))
+        self._count += len(values)
+        while len(self._marks) > 1 and self._marks[1][0] <= self._count - self.spans.rows:
+            del self._marks[0]
+        self._see(values, model or {})
+
+    def _see(self, values: Floats, model: Mapping[str, Floats]) -> None:
         rows = np.clip(values, -MOST, MOST).astype(np.float32)
         columns, settings = self._spread(rows.astype(float)), rows[:, self._settings].astype(float)
         found, self._memory = self.normal.residuals(columns, settings, self._memory)
         for i, column in enumerate(self.view.columns):
-            if model and column.signal in model and column.state < 0:
+            if column.signal in model and column.state < 0:
                 found[:, i] = model[column.signal]
                 self._modelled[i] = True
         most = self.spans.rows

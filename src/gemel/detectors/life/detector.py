@@ -63,6 +63,11 @@ class Life:
                 problems.append(f"life: {key}: {error.message}")
         if not model:
             problems.append("life: model names the folder of what was learned")
+        problems += [
+            f"life: signals: '{n}' must be the name of a signal, not {v!r}"
+            for n, v in (signals or {}).items()
+            if not isinstance(v, str)
+        ]
         if problems:
             raise ConfigError(problems, 'cycle = "1h" is an hour of running a cycle')
         self.model, self.signals, self.counter, self.assets = model, dict(signals or {}), counter, tuple(assets)
@@ -107,7 +112,8 @@ class Life:
         if not self._units and not problems:
             problems.append(f"life: no asset has signals for {', '.join(usual.channels[:4])} ...")
         if problems:
-            raise ConfigError(problems, 'name them: signals = { CHANNEL = "{asset}_temperature" }')
+            hint = 'name them: signals = { CHANNEL = "{asset}_temperature" }, or choose: assets = [...]'
+            raise ConfigError(problems, hint)
         self._names = tuple(dict.fromkeys(n for unit in self._units for n in unit.names))
 
     def _signal(self, name: str, asset: str, signals: Sequence[Signal], setting: Setting) -> str:

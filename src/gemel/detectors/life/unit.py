@@ -127,7 +127,7 @@ class Unit:
         if len(missing) and len(recent) == RECENT:  # of a younger unit only its age is asked for
             found.append(f"{', '.join(self.names[i] for i in missing)} not heard for {len(recent)} rows")
         elif s and (usual.condition(recent[:, :s]) < 0).all():
-            found.append(f"{', '.join(self.names[:s])} are as in no condition that was learned")
+            found.append(f"{', '.join(self.names[:s])}: as in no condition that was learned")
         run = standing(self._rows[-200:, s:])[-1]
         most = np.maximum(2 * np.array(usual.still) + 5, 2 * RECENT)
         if still := np.flatnonzero(run >= most).tolist():

@@ -235,12 +235,16 @@ class Gauge:
             self._choose(z, y)
         self._fits += 1
         mean = float(np.average(y, weights=1.0 / self._doubt))
-        k = _kernel(z, z, self._kernel) + self._kernel[2] * np.diag(self._doubt)
-        inverse = np.asarray(np.linalg.inv(k), np.float64)
+        inverse = self._inverse(z, self._doubt)
         self._fit = {
-            "x": z, "centre": centre, "scale": scale, "mean": np.array(mean),
+            "x": z, "centre": centre, "scale": scale, "mean": np.array(mean), "doubt": self._doubt,
             "weights": inverse @ (y - mean), "inverse": inverse,
         }  # fmt: skip
+
+    def _inverse(self, z: Floats, doubt: Floats) -> Floats:
+        """Of the kernel matrix with its ridge, [n, n]."""
+        k = _kernel(z, z, self._kernel) + self._kernel[2] * np.diag(doubt)
+        return np.asarray(np.linalg.inv(k), np.float64)
 
     def _choose(self, z: Floats, y: Floats) -> None:
         """The kernel and the ridge that foretell the newest quarter of [n, f] best from the rest, and how well."""
@@ -264,8 +268,9 @@ class Gauge:
         return fit["mean"] + k @ fit["weights"], self._noise * np.sqrt(1.0 + left / ridge)
 
     def snapshot(self) -> Mapping[str, Any]:
-        """Its memory."""
-        return {k: v for k, v in vars(self).items() if k.startswith("_")}
+        """Its memory; without the largest part of it, which `restore` works out again."""
+        held = {k: v for k, v in vars(self).items() if k.startswith("_")}
+        return held | {"_fit": {k: v for k, v in self._fit.items() if k != "inverse"}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
@@ -273,6 +278,8 @@ class Gauge:
         self._kernel = tuple(state["_kernel"])
         self._said, self._late = list(state["_said"]), list(state["_late"])
         self._fit = {k: np.asarray(v) for k, v in state["_fit"].items()}
+        if self._fit:
+            self._fit["inverse"] = self._inverse(self._fit["x"], self._fit["doubt"])
 
 
 def _scaled(x: Floats, centre: Floats, scale: Floats) -> Floats:
