@@ -60,7 +60,8 @@ def test_every_mixture_of_filters_is_undone(picture: Codes, filters: list[int]) 
 
 def test_more_rows_than_are_undone_together() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (600, 5), np.uint8)
-    assert np.array_equal(png.decode(filtered(picture, [4, 3, 4, 4, 1])), picture)
+    for kinds in ([4, 3, 4, 4, 1], [0, 4], [2, 0, 3]):
+        assert np.array_equal(png.decode(filtered(picture, kinds)), picture)
 
 
 def test_several_pieces_and_notes_in_between() -> None:
@@ -91,6 +92,7 @@ ROWS = zlib.compress(bytes(10))
         (whole((0, 2, 8, 0, 0, 0, 0), ROWS), "makes no sense"),
         (whole((4, 2, 8, 0, 1, 0, 0), ROWS), "makes no sense"),
         (whole((100_000, 100_000, 8, 0, 0, 0, 0), ROWS), "too many"),
+        (whole((1, 16_000_000, 8, 0, 0, 0, 0), ROWS), "to a side"),
         (whole(GREY, b"not deflated"), "damaged"),
         (whole(GREY, zlib.compress(bytes(5))), "less than 4 x 2"),
         (whole(GREY, zlib.compress(bytes(500))), "more than 4 x 2"),

@@ -165,7 +165,10 @@ def test_it_takes_the_twins_own_forecasts_where_it_has_no_forecaster() -> None:
         ({"signals": {"shake": {"limt": 2.0}}}, "no key 'limt'"),
         ({"signals": {"shake": {"limit": 2.0, "wear": [[1, 0]]}}}, "two or more"),
         ({"signals": {"shake": {"limit": 2.0, "factors": [0.0]}}}, "above zero"),
+        ({"signals": {"shake": {"limit": 2.0, "wear": [[1, 0, 3], [2, 1, 3]]}}}, "two or more"),
         ({"horizon": "2h"}, "four steps"),
+        ({"context": "2h"}, "four steps"),
+        ({"forecaster": "theta"}, "is no part"),
         ({"renewed": {"service": "1h"}}, "codes of states"),
         ({"forecaster": {"kind": "linear"}}, "must not learn"),
     ],
@@ -174,3 +177,11 @@ def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("detectors", {**SPEC, **change})
     assert said in str(caught.value)
+
+
+def test_only_numbers_can_show_wear() -> None:
+    signals = Signals([*SIGNALS, Signal("camera", type="blob"), Signal("doing", type="state", states=("idle", "busy"))])
+    where = Setting("t", "", signals, Virtual(), MINUTE, DAY, 0, Path())
+    for watched in ({"camera": 1.0}, {"doing": 1.0}, {"shake": {"limit": 1.0, "state": "camera"}}):
+        with pytest.raises(ConfigError, match="is no number"):
+            build("detectors", {"kind": "crossing", "signals": watched}).bind(where)

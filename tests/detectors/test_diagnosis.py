@@ -209,6 +209,9 @@ def test_a_rule_adds_to_what_is_known(known: Known, tmp_path: Path) -> None:
         ({"if": "mill_vibration high mill_power low", "component": "mill", "cause": "x"}, "one word too many"),
         ({"if": "mill_vibration high and", "component": "mill", "cause": "x"}, "a signal and a word are needed"),
         ({"if": "(mill_vibration high", "component": "mill", "cause": "x"}, "bracket"),
+        ({"if": "(" * 5000 + "mill_vibration high", "component": "mill", "cause": "x"}, "200 is the most"),
+        ({"if": "not " * 5000 + "mill_vibration high", "component": "mill", "cause": "x"}, "200 is the most"),
+        ("mill_vibration high", "a rule is { if, component, cause, weight }"),
         ({"if": "mill_vibration high", "component": "mill"}, "needs cause"),
         ({"if": "mill_vibration high", "component": "mill", "cause": "x", "wieght": 1}, "did you mean 'weight'"),
         ({"if": "mill_vibration high", "component": "mill", "cause": "x", "weight": 99}, "weight 99"),
@@ -317,6 +320,10 @@ def test_what_is_known_survives_its_file_and_says_when_it_is_none(known: Known, 
     (tmp_path / "bad.npz").write_bytes(b"no cases")
     with pytest.raises(PartError, match=r"bad\.npz"):
         load(tmp_path / "bad.npz")
+    for damaged in (b"", b"PK", b"\x89PNG", b"time,value\n", known.save()[:-30], known.save()[:400]):
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(PartError, match="no file of known cases"):
+            load(tmp_path / "bad.npz")
     with pytest.raises(PartError, match="cannot be read"):
         load(tmp_path / "none.npz")
 

@@ -8,7 +8,6 @@ changed, and what comes back is what was put in, or an error.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -136,7 +135,7 @@ class Blobs:
 
 def code_of(value: float) -> int:
     """The code of a point's value; raises `InputError` for a number that is none."""
-    if not (isinstance(value, int | float) and math.isfinite(value) and value == int(value) and 0 <= value < 2**52):
+    if not (isinstance(value, int | float) and 0 <= value < 2**52 and value == int(value)):
         raise InputError(f"{value} is not the code of a blob", "it is a whole number below 2^52")
     return int(value)
 

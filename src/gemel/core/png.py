@@ -17,6 +17,8 @@ from gemel.core.values import Codes
 MARK = b"\x89PNG\r\n\x1a\n"
 LARGEST = 16_000_000
 """Samples of a picture at most: 4000 x 4000 grey."""
+LONGEST = 16_384
+"""Pixels of a side at most: a picture one pixel wide takes as long as one of many more."""
 
 _BAND = 256  # rows undone together
 _CHANNELS = {0: 1, 2: 3}  # colour type -> samples of a pixel
@@ -119,10 +121,9 @@ def _header(body: bytes, largest: int) -> tuple[int, int, int]:
     if colour not in _CHANNELS or packing or filtering or not width or not height:
         raise InputError("the PNG is damaged: its header makes no sense", "send the picture again")
     step = _CHANNELS[colour]
-    if width * height * step > largest:
-        raise InputError(
-            f"the picture has {width} x {height} pixels, too many", f"at most {largest // step:,} are read"
-        )
+    if width * height * step > largest or max(width, height) > LONGEST:
+        hint = f"at most {largest // step:,} are read, {LONGEST:,} to a side"
+        raise InputError(f"the picture has {width} x {height} pixels, too many", hint)
     return width, height, step
 
 
@@ -135,8 +136,7 @@ def _unfiltered(filters: Codes, rows: Codes, step: int) -> Codes:
     while at < len(rows):
         kind, end = int(filters[at]), at + 1
         if kind > 2:
-            while end < len(rows) and end - at < _BAND and filters[end] > 0:
-                end += 1
+            end = min(at + _BAND, len(rows))
             out[at:end] = _chained(filters[at:end], rows[at:end], above, step)
         elif kind == 1:
             out[at] = np.cumsum(rows[at].reshape(-1, step), axis=0, dtype=np.uint8).reshape(-1)

@@ -117,13 +117,15 @@ class Crossing:
             self._step, self._context, self._horizon = duration(step), duration(context), duration(horizon)
             self._within, self._settle = duration(within), duration(settle)
             self._renewed = {int(k): duration(v) for k, v in (renewed or {"6": "1min"}).items()}
-            if self._horizon < 4 * self._step:
-                problems.append("crossing: the horizon must be four steps or more")
+            if min(self._horizon, self._context) < 4 * self._step:
+                problems.append("crossing: horizon and context must be four steps or more")
         except InputError as error:
             problems.append(f"crossing: {error.message}")
         except ValueError:
             problems.append('crossing: renewed has the codes of states, { "6" = "1min" }')
         self._running = np.array(list(running), np.float64)
+        if not (forecaster is None or isinstance(forecaster, Mapping) or hasattr(forecaster, "forecast")):
+            problems.append(f'crossing: forecaster {forecaster!r} is no part: write {{ kind = "theta" }}')
         if problems:
             raise ConfigError(problems, 'signals = { mill_vibration = { limit = 2.0, state = "mill_state" } }')
         self._forecaster: Forecaster | None = (
@@ -145,6 +147,11 @@ class Crossing:
         unknown = [f"crossing: unknown signal '{n}'{nearest(n, known)}" for n in named if n not in known]
         if unknown:
             raise ConfigError(unknown, f"known: {', '.join(known)}")
+        numbers = {s.name for s in setting.signals if s.type == "number"}
+        blobs = {s.name for s in setting.signals if s.type == "blob"}
+        unfit = [w.name for w in self._watched if w.name not in numbers] + [n for n in named if n in blobs]
+        if unfit:
+            raise ConfigError([f"crossing: '{n}' is no number" for n in dict.fromkeys(unfit)], "watch what shows wear")
         if self._step % setting.every:
             raise ConfigError(["crossing: step must be a whole number of the twin's turns"], "step = '1h'")
         self._setting = setting
@@ -376,21 +383,14 @@ def _watched(name: str, given: Any, problems: list[str]) -> Watched:
     if shape <= 0:
         problems.append(f"{where}: shape must be above zero")
     sign = -1.0 if row.get("below") else 1.0
-    table = tuple((float(a), float(b)) for a, b in row.get("wear", ()))
-    if table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any()):
+    rows = list(row.get("wear", ()))
+    paired = all(isinstance(one, Sequence) and len(one) == 2 for one in rows)
+    table = tuple((float(a), float(b)) for a, b in rows) if paired else ()
+    if not paired or table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any()):
         problems.append(f"{where}: wear has rows [level, wear], two or more, both rising")
         table = ()
     factors = tuple(float(x) for x in row.get("factors", (1.0,)))
     if not factors or min(factors) <= 0:
         problems.append(f"{where}: factors must be above zero")
-    return Watched(
-        name,
-        spread([float(x) for x in limits], sign),
-        sign,
-        str(row.get("state", "")),
-        life,
-        shape,
-        table,
-        str(row.get("load", "")),
-        factors,
-    )
+    state, load = (str(row.get(key, "")) for key in ("state", "load"))
+    return Watched(name, spread([float(x) for x in limits], sign), sign, state, life, shape, table, load, factors)

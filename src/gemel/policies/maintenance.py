@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gemel.core.errors import ConfigError, GemelError, InputError, nearest
+from gemel.core.explain import listed
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
@@ -229,13 +230,14 @@ class Maintenance:
     def _decision(
         self, base: Decision, situation: Situation, proposal: Proposal, lives: Mapping[str, Remaining]
     ) -> Decision:
-        commands, plan, said, expected = list(base.commands), dict(base.plan), [], dict(base.expected)
+        commands, plan, expected = list(base.commands), dict(base.plan), dict(base.expected)
+        said, unknown = list[str](), list[str]()
         starts = {v.service: v.start for v in proposal.schedule.visits}
         scale = proposal.scale
         for name, given in self.services.items():
             when = scale.origin + starts[name] * scale.tick if name in starts else None
             if name not in lives:
-                said.append(f"nothing is known of the remaining life of {name}, so no service is planned")
+                unknown.append(name)
             elif when is None:
                 said.append(f"{name} needs no service yet")
             else:
@@ -249,6 +251,8 @@ class Maintenance:
                 expires = max(when or 0, situation.now) + self._expires if due else situation.now + self._expires
                 commands.append(Command(f"{base.id}-{given['signal']}", given["signal"], float(due), expires))
                 plan[given["signal"]] = (float(due),)
+        if unknown:
+            said.append(f"nothing is known of the remaining life of {listed(unknown)}, so no service is planned")
         text = "; ".join(said)
         rest = "" if base.reason == "There is nothing to do." else " " + base.reason
         held = {f.id for f in situation.forecasts} | {f.id for f in situation.findings}

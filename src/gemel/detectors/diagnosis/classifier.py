@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from gemel.core.values import Floats
 from gemel.detectors.diagnosis.features import FEATURES, Stretches
 
 FORMAT = 1
+HINT = "gemel.detectors.diagnosis.classifier.learn makes such a file; leave `known` out to begin with rules alone"
 ARRAYS = ("weights", "bias", "scale", "middle", "spread", "reach")
 LEAST_STEPS = 300  # of the fit, however few cases there are
 SHRINK = 20.0  # cases' worth of the common spread in a signature
@@ -155,9 +158,10 @@ def load(source: Path | bytes) -> Known:
                 weights, bias, scale, middle, spread, reach, int(held["cases"]),
             )  # fmt: skip
     except OSError as error:
-        raise PartError(f"{_said(source)} cannot be read: {error}", "learn it with gemel.detectors.diagnosis") from None
-    except (KeyError, ValueError) as error:
-        raise PartError(f"{_said(source)} holds no known cases: {error}", "learn it again") from None
+        why = error.strerror or "it is damaged"
+        raise PartError(f"known cases: {_said(source)} cannot be read: {why}", HINT) from None
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise PartError(f"known cases: {_said(source)} is damaged, or no file of known cases", HINT) from None
 
 
 def learn(

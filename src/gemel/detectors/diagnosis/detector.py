@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
-from gemel.core.values import IMPUTED, Finding, Floats
+from gemel.core.values import IMPUTED, Finding, Floats, Times
 from gemel.detectors.diagnosis import rules as people
 from gemel.detectors.diagnosis.cases import Taught, blank
 from gemel.detectors.diagnosis.classifier import load
@@ -104,7 +103,7 @@ class Diagnosis:
         self._odds: Floats | None = None  # smoothed
         self.ranked: Ranked | None = None
         """The candidates of the last judgement, whether a finding is open or not."""
-        self._past: deque[tuple[int, float]] = deque(maxlen=512)  # (time, probability of trouble)
+        self._since = 0  # when trouble became at all likely, 0: it is not
         self._loud = self._quiet = 0
         self._open: Finding | None = None
 
@@ -161,7 +160,7 @@ class Diagnosis:
         others = [f for f in situation.findings if f.by not in OTHERS]
         ranked = rank(eyes, self._taught.known, self._rules, [f.subject for f in others], self._odds)
         self._odds, self.ranked = ranked.odds, ranked
-        self._past.append((situation.now, ranked.trouble))
+        self._since = (self._since or situation.now) if ranked.trouble >= 0.25 else 0
         strange = bool(others) and ranked.off >= STRANGE
         loud = strange or ranked.trouble >= (0.5 * self.sure if others else self.sure)
         self._loud = self._loud + 1 if loud else 0
@@ -173,19 +172,18 @@ class Diagnosis:
         setting = self._setting
         assert setting is not None
         self._remember(eyes, situation)
-        step, names = self._step, list(eyes.signals)
+        step = self._step
         if setting.history is None:
             if situation.now - self._last < step:
                 return
-            values = np.array([[situation.latest.get(n, np.nan) for n in names]], float)
+            values = np.array([[situation.latest.get(n, np.nan) for n in eyes.signals]], float)
             time = np.array([situation.now], np.int64)
         else:
             end = situation.now // step * step
             start = max(self._last + step if self._last else end - self._learn + step, end - MOST * step)
             if start > end:
                 return
-            frame = setting.history(names, start, end, every=step)
-            time, values = frame.time, np.where(frame.quality == IMPUTED, np.nan, frame.values)  # what was heard
+            time, values = self._read(eyes, start, end)
         if not len(time):
             return
         self._last = int(time[-1])
@@ -199,6 +197,13 @@ class Diagnosis:
             eyes.fit(self._rows)
             self._rows = np.empty((0, 0))
 
+    def _read(self, eyes: Eyes, start: int, end: int) -> tuple[Times, Floats]:
+        """The rows of a span, as they were heard."""
+        assert self._setting is not None
+        assert self._setting.history is not None
+        frame = self._setting.history(list(eyes.signals), start, end, every=self._step)
+        return frame.time, np.where(frame.quality == IMPUTED, np.nan, frame.values)
+
     def _remember(self, eyes: Eyes, situation: Situation) -> None:
         """What the virtual model was off by this turn."""
         belief = situation.belief
@@ -208,7 +213,7 @@ class Diagnosis:
             held = self._off.setdefault(name, [])
             if name in eyes.signals and (not held or held[-1][0] < belief.time):
                 held.append((belief.time, off / max(sd, 1e-300)))
-                del held[:-64]
+                del held[: max(int(np.searchsorted([t for t, _ in held], self._last, side="right")) - 1, 0)]
 
     def _model(self, time: Any) -> dict[str, Floats]:
         """Of each signal that the virtual model foretells, what it was off by at these times: the newest before."""
@@ -237,10 +242,14 @@ class Diagnosis:
                 return []
         evidence = {"score": ranked.score, **ranked.shown(SHOWN), **ranked.signals(eyes, SHOWN)}
         lead = [n for n in evidence if n in eyes.signals][:3]
-        text = f"{', '.join(lead)} speak for it" if lead else "nothing that is known looks like this"
+        text = (
+            f"{', '.join(lead)} speak{'s' if len(lead) == 1 else ''} for it"
+            if lead
+            else "nothing that is known looks like this"
+        )
         self._open = Finding(
             held.id if held else f"diagnosis-{instant_id(now)}", name, subject or eyes.view.whole or self._twin,
-            held.start if held else self._began(now), now, 0.3 + 0.5 * ranked.trouble, ranked.top, text,
+            held.start if held else self._since or now, now, 0.3 + 0.5 * ranked.trouble, ranked.top, text,
             evidence=evidence, by="diagnosis",
         )  # fmt: skip
         return [self._open]
@@ -248,15 +257,6 @@ class Diagnosis:
     @property
     def _twin(self) -> str:
         return self._setting.twin if self._setting else ""
-
-    def _began(self, now: int) -> int:
-        """Since when trouble was at all likely."""
-        start = now
-        for time, trouble in reversed(self._past):
-            if trouble < 0.25:
-                break
-            start = time
-        return start
 
     # -- asked why, and told what it was -------------------------------------------------------------------------------
 
@@ -310,10 +310,12 @@ class Diagnosis:
     # -- restart -------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Mapping[str, Any]:
+        eyes = self._eyes
+        whole = self._setting is None or self._setting.history is None  # else the rows are read again
         return {
-            "eyes": self._eyes.snapshot() if self._eyes else None, "names": self._eyes.signals if self._eyes else (),
-            "slots": self._eyes.slots if self._eyes else (), "rows": self._rows, "off": self._off,
-            "times": [self._last, self._judged], "odds": self._odds, "past": [list(one) for one in self._past],
+            "eyes": eyes.snapshot(whole) if eyes else None, "names": eyes.signals if eyes else (),
+            "slots": eyes.slots if eyes else (), "rows": self._rows if whole else len(self._rows), "off": self._off,
+            "times": [self._last, self._judged, self._since], "odds": self._odds,
             "counts": [self._loud, self._quiet], "open": self._open,
         }  # fmt: skip
 
@@ -322,15 +324,19 @@ class Diagnosis:
         if eyes is None or tuple(state["names"]) != eyes.signals or tuple(state["slots"]) != eyes.slots:
             return  # the signals were others: it learns anew
         eyes.restore(state["eyes"])
-        self._rows = np.asarray(state["rows"])
         self._off = {k: [(int(t), float(x)) for t, x in held] for k, held in state["off"].items()}
-        self._last, self._judged = state["times"]
+        self._last, self._judged, self._since = state["times"]
         odds = state["odds"]
         fits = self._odds_shape() == (None if odds is None else np.shape(odds))
         self._odds = np.asarray(odds) if fits else None
-        self._past = deque([(int(t), float(p)) for t, p in state["past"]], 512)
         self._loud, self._quiet = state["counts"]
         self._open = state["open"]
+        if not isinstance(state["rows"], int):
+            self._rows = np.asarray(state["rows"])
+        elif eyes.ready:
+            eyes.again(self._read(eyes, self._last - (eyes.behind - 1) * self._step, self._last)[1])
+        elif state["rows"]:
+            self._rows = self._read(eyes, self._last - (state["rows"] - 1) * self._step, self._last)[1]
 
     def _odds_shape(self) -> tuple[int, ...] | None:
         known, eyes = self._taught.known, self._eyes

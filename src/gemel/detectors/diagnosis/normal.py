@@ -95,7 +95,11 @@ class Normal:
             if asset not in self.weights:
                 continue
             own = self._numbers(asset)
-            off = columns[..., own] - context.regressors @ self.weights[asset]
+            off = columns[..., own]
+            for i, weights in enumerate(
+                self.weights[asset]
+            ):  # to the last bit the same, however many rows come at once
+                off = off - context.regressors[..., i, None] * weights
             off = np.where(context.known[..., None], off, np.nan)
             with np.errstate(invalid="ignore"):
                 found[..., own] = np.clip(off / self.scales[asset][_which(context.states)], -FAR, FAR)

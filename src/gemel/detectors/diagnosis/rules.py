@@ -21,6 +21,9 @@ HINT = (
     "weight = 2 }]"
 )
 
+LONGEST = 200
+"""Words and brackets of a condition, at most."""
+
 Truth = Callable[[str, str], float]
 """How true a word is of a signal, 0 to 1."""
 Tree = tuple[Any, ...]
@@ -57,6 +60,8 @@ def said(asset: str, cause: str) -> str:
 
 def plain(row: Mapping[str, object]) -> list[str]:
     """What is wrong with a row of the twin file before its signals are known."""
+    if not isinstance(row, Mapping):  # it comes from a file that a person wrote
+        return [f"diagnosis: a rule is {{ if, component, cause, weight }}, not {row!r}"]
     label = f"diagnosis: rule '{row.get('if', '?')}'"
     problems = [f"{label} has no key '{k}'{nearest(k, KEYS)}" for k in row if k not in KEYS]
     problems += [f"{label} needs {k}" for k in KEYS[:3] if not row.get(k)]
@@ -112,6 +117,8 @@ def _one(
 
 def _parsed(text: str, label: str) -> tuple[Tree, list[str]]:
     tokens = [t.strip("'") for t in re.findall(r"'[^']+'|[()]|[^\s()]+", text) if t != "is"]
+    if len(tokens) > LONGEST:
+        return (), [f"diagnosis: rule '{text[:40]} ...' has {len(tokens)} words and brackets, {LONGEST} is the most"]
     place = 0
 
     def peek() -> str:

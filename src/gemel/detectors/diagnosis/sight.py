@@ -163,24 +163,52 @@ class Eyes:
         signals = [{self.view.columns[i].signal for i in places} for places in held]
         return [one.pop() if len(one) == 1 else "" for one in signals]
 
-    def snapshot(self) -> Mapping[str, Any]:
-        """Its memory."""
+    @property
+    def behind(self) -> int:
+        """How many of the last rows `again` wants."""
+        return self._count - self._marks[0][0] if self._marks else 0
+
+    def snapshot(self, whole: bool = True) -> Mapping[str, Any]:
+        """Its memory; unless it is `whole`, without the rows, which `again` must then be given."""
+        own = np.ascontiguousarray(self._off[:, self._modelled[self._numbers]])  # no history holds these
+        other = np.ones(len(own), bool)
+        other[1:] = (own[1:].view(np.uint32) != own[:-1].view(np.uint32)).any(axis=1)
+        places = np.flatnonzero(other)
         return {
-            "normal": self.normal.snapshot() if self.ready else None,
-            "rows": self._rows, "off": self._off,
-            "memory": None if self._memory is None else asdict(self._memory),
+            "normal": self.normal.snapshot() if self.ready else None, "counts": [self._count, self._begun],
+            "marks": [[count, _plain(memory)] for count, memory in self._marks], "modelled": self._modelled,
+            "model": [places.astype(np.int32), own[places], len(own)],
+            "rows": [self._rows, self._off, _plain(self._memory)] if whole else None,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
         if state["normal"] is not None:
             self.normal.restore(state["normal"])
-        self._rows, self._off = (np.asarray(state[k], np.float32) for k in ("rows", "off"))
-        held = state["memory"]
-        self._memory = None
-        if held is not None:
-            set_to = {k: np.asarray(v) for k, v in held["set_to"].items()}
-            self._memory = Memory(np.asarray(held["slow"]), np.asarray(held["before"]), set_to)
+        self._count, self._begun = state["counts"]
+        self._marks = [(count, _memory(memory)) for count, memory in state["marks"]]
+        self._modelled = np.array(state["modelled"], bool)
+        places, values, count = state["model"]
+        self._rows = np.empty((0, len(self.signals)), np.float32)
+        self._off = np.full((count, len(self._numbers)), np.nan, np.float32)
+        if count:
+            self._off[:, self._modelled[self._numbers]] = np.repeat(values, np.diff(np.append(places, count)), axis=0)
+        if state["rows"] is not None:
+            rows, off, memory = state["rows"]
+            self._rows, self._off, self._memory = np.asarray(rows), np.asarray(off), _memory(memory)
+
+    def again(self, values: Floats) -> None:
+        """After `restore`: the last `behind` rows, [t, s]; then all is as it was."""
+        if not self._marks:
+            return
+        self._memory = self._marks[0][1]
+        model, self._off = self._off, self._off[:0]
+        if self._memory is None:  # the normal time among them
+            values = np.vstack([plausible(values[: self._begun]), values[self._begun :]])
+        self._see(values, {})
+        own = np.flatnonzero(self._modelled[self._numbers])
+        if len(model) == len(self._off):
+            self._off[:, own] = model[:, own]
 
     def _spread(self, values: Floats) -> Floats:
         flat = spread(self.view, values.reshape(-1, values.shape[-1]), self.signals)
@@ -197,6 +225,17 @@ class Eyes:
 def all_slots(view: View) -> tuple[str, ...]:
     """Every slot that some asset of the view sees."""
     return tuple(sorted({slot for asset in view.assets for slot in view.slots(asset)}))
+
+
+def _plain(memory: Memory | None) -> Mapping[str, Any] | None:
+    return None if memory is None else asdict(memory)
+
+
+def _memory(plain: Mapping[str, Any] | None) -> Memory | None:
+    if plain is None:
+        return None
+    set_to = {k: np.asarray(v) for k, v in plain["set_to"].items()}
+    return Memory(np.asarray(plain["slow"]), np.asarray(plain["before"]), set_to)
 
 
 def _middle(values: Floats) -> float:

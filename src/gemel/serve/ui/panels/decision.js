@@ -41,7 +41,7 @@ function drawn(live, d, simulate) {
   return [
     h("div", { class: "spread" }, h("h2", { class: "heading" }, open ? t("Recommended action") : t("Latest decision")),
       h("span", { class: "pill" }, h("i", { class: `dot ${open ? "warn" : d.status === "sent" ? "good" : ""}` }), open && Number.isFinite(left) ? t("expires in {span}", { span: span(left) }) : t(STATUS[d.status] ?? d.status))),
-    h("h3", {}, d.commands.length ? d.commands.map((c) => `${c.signal} → ${number(c.value)} ${live.signal(c.signal)?.unit ?? ""}`.trim()).join(", ") : t("Nothing is changed")),
+    h("h3", {}, changes(live, d)),
     h("p", { class: "muted" }, said(d.reason)),
     h("div", { class: "stack", style: { gap: "3px", margin: "8px 0" } }, checks(d)),
     worth(d.expected, live.status.currency),
@@ -51,6 +51,14 @@ function drawn(live, d, simulate) {
       h("button", { class: "button plain", onclick: (e) => answer(live, d, "reject", e) }, t("Reject"))) : acked(live, d),
     h("div", { class: "muted small" }, moment(ms(d.time)), " · ", d.id),
   ];
+}
+
+/** The setpoints that would move; the others only by their number. */
+function changes(live, { commands }) {
+  const moved = commands.filter((c) => c.value !== live.newest(c.signal));
+  const told = (c) => `${c.signal} → ${number(c.value)} ${live.signal(c.signal)?.unit ?? ""}`.trim();
+  if (!moved.length) return t("Nothing is changed");
+  return [moved.map(told).join(", "), moved.length < commands.length ? h("span", { class: "muted" }, ` ${t("({n} stay as they are)", { n: commands.length - moved.length })}`) : null];
 }
 
 /** Saving with its interval, if the policy says so; else what it expects the objective to be. */

@@ -19,10 +19,20 @@ export const sentences = [
   [/^pictures look as usual again$/, "图像已恢复正常"],
 
   // What a diagnosis says
-  [/^(.+) speak for it$/, (_, names) => `${names.replaceAll(", ", "、")} 支持这一判断`],
+  [/^(.+) speaks? for it$/, (_, names) => `${names.replaceAll(", ", "、")} 支持这一判断`],
   [/^nothing that is known looks like this$/, "与任何已知情形都不像"],
   [/^(\S+) looks as usual again$/, "$1 已恢复正常"],
   [/^unknown$/, "未知"],
+
+  // How long something lasts, and what a plan of services says
+  [/^(\S+) lasts (\S+) h more, (\S+) to (\S+) h in four of five cases$/, "$1 还能用 $2 小时（五次中有四次在 $3 至 $4 小时之间）"],
+  [/^life of (\S+)$/, "$1 的剩余寿命"],
+  [/^((?:Service|Nothing is known of) .+|\S+ needs no service yet.*)\.$/, (say, all) => `${all.split("; ").map(say).join("；")}。`],
+  [/^service (\S+) at once$/i, "立即维护 $1"],
+  [/^service (\S+) from (.+)$/i, "从 $2 起维护 $1"],
+  [/^(\S+) needs no service yet$/, "$1 暂不需要维护"],
+  [/^nothing is known of the remaining life of (.+), so no service is planned$/i,
+    (_, names) => `尚不知道 ${names.replaceAll(/, | and /g, "、")} 的剩余寿命，暂不安排维护`],
 
   // Why a policy decided so
   [/^(.+?\.) ((?:A \S+ of up to|Taken into account:) .+)$/, "$1$2"],

@@ -61,6 +61,7 @@ export const zh = {
   // Decisions and commands
   "Recommended action": "建议操作", "Latest decision": "最近决策",
   "No decision yet.": "还没有决策。",
+  "({n} stay as they are)": "（其余 {n} 项保持不变）",
   "Nothing is changed": "维持不变",
   "expires in {span}": "{span}后失效",
   "waits for approval": "等待批准", "approved": "已批准", "sent": "已发送", "rejected": "已拒绝", "observed only": "仅观测", "expired": "已失效",
