@@ -26,7 +26,10 @@ def why(
     """Why a finding says what it says: signals, ranked causes, and what like it there was before."""
     from gemel.config import load
     from gemel.core.codec import jsonable
+    from gemel.core.errors import InputError
 
+    if language not in FACTORS:
+        raise InputError(f"there is no language '{language}'", f"there is: {', '.join(FACTORS)}")
     with load(file) as twin:
         found = twin.explain(finding, by)
     if json:
@@ -66,7 +69,7 @@ def _told(found: dict[str, Any], language: str) -> None:
 
     one = found["finding"]
     print(f"{one.name} ({one.subject}), since {stamp(one.start)[:16]}{'' if one.open else ', over'}")
-    print(found["sentence"]["zh" if language.startswith("zh") else "en"])
+    print(found["sentence"][language])
     if not found["scored"]:
         print("(the detector cannot judge single windows: these are shares of its own evidence)")
     for row in found["ranked"]:
@@ -76,7 +79,7 @@ def _told(found: dict[str, Any], language: str) -> None:
     wide = max((len(row["signal"]) for row in rows), default=0)
     for row in rows:
         print(f"  {row['signal']:<{wide}}  {row['share']:8.3g}  {'█' * round(BAR * abs(row['share']) / whole)}")
-    up, down = FACTORS["zh" if language.startswith("zh") else "en"]
+    up, down = FACTORS[language]
     for rule in found["rules"]:
         print(f"  {rule['feature']} of {rule['signal']} {up if rule['above'] else down} {rule['limit']:.4g}")
     for change in found["changes"]:

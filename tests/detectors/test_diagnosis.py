@@ -12,6 +12,7 @@ import pytest
 from gemel import Signal
 from gemel.core.artifact import Shelf
 from gemel.core.clock import Virtual
+from gemel.core.codec import decode, encode
 from gemel.core.errors import ConfigError, PartError
 from gemel.core.explain import Scores
 from gemel.core.registry import build
@@ -147,6 +148,27 @@ def test_it_keeps_the_contract_and_goes_on_after_a_restart(known: Known, tmp_pat
         return detector
 
     assert check_detector(make, situations)
+
+
+def test_what_it_remembers_is_small_and_rows_are_read_again_to_the_last_bit(known: Known, tmp_path: Path) -> None:
+    values = plant(7, "drill", "bearing: damaged", rows=1600)
+    values[LEARN + 5, NAMES.index("mill_power")] = 1e9
+    detector = made(tmp_path, known)
+    rng = np.random.default_rng(0)
+    for i, s in enumerate(course(detector, values, tmp_path)):
+        belief = Belief(("x",), np.zeros((1, 2)), s.now, {"mill_temperature": (rng.standard_normal(), 1.0)})
+        detector.inspect(replace(s, belief=belief))
+        if i not in (5, 30, 100):
+            continue
+        kept = encode(detector.snapshot())
+        assert len(kept) < 60_000
+        again = made(tmp_path, known)
+        course(again, values, tmp_path)
+        again.restore(decode(kept))
+        assert encode(again.snapshot()) == kept
+        assert detector._eyes is not None
+        assert again._eyes is not None
+        np.testing.assert_array_equal(again._eyes.seen(), detector._eyes.seen())
 
 
 def test_nothing_wrong_nothing_said(known: Known, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ WINDOW = 240
 """Rows of a window that is explained, at most."""
 BEHIND = 6
 """Signals that are drawn."""
+SEEN = "see them all with gemel findings FILE --all, or twin.findings(all=True)"
 FALSE = "false alarm"
 """The verdict that nothing was wrong."""
 
@@ -246,9 +247,9 @@ def _series(desk: Any, finding: Finding, answer: Explanation) -> dict[str, Any]:
 
 def _found(known: Mapping[str, Finding], said: str) -> Finding:
     if not known:
-        raise NotFound("there is nothing to explain: the twin has found nothing", "see twin.findings(all=True)")
+        raise NotFound("there is nothing to explain: the twin has found nothing", "let it run on, and ask again")
     if not said:
         return max(known.values(), key=lambda f: (f.open, f.severity, f.time))
     if said not in known:
-        raise NotFound(f"there is no finding '{said}'{nearest(said, known)}", "see them with twin.findings(all=True)")
+        raise NotFound(f"there is no finding '{said}'{nearest(said, known)}", SEEN)
     return known[said]

@@ -386,7 +386,7 @@ def _watched(name: str, given: Any, problems: list[str]) -> Watched:
     rows = list(row.get("wear", ()))
     paired = all(isinstance(one, Sequence) and len(one) == 2 for one in rows)
     table = tuple((float(a), float(b)) for a, b in rows) if paired else ()
-    if not paired or table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any()):
+    if not paired or (table and (len(table) < 2 or (np.diff(np.array(table), axis=0) <= 0).any())):
         problems.append(f"{where}: wear has rows [level, wear], two or more, both rising")
         table = ()
     factors = tuple(float(x) for x in row.get("factors", (1.0,)))

@@ -16,6 +16,7 @@ import pytest
 import wear
 from gemel import Signal
 from gemel.core.clock import Virtual
+from gemel.core.codec import encode
 from gemel.core.errors import ConfigError, PartError
 from gemel.core.setting import Setting
 from gemel.core.values import Batch, Finding, Floats, Signals
@@ -192,6 +193,20 @@ def test_a_counter_begins_a_new_unit_and_tells_what_was_not_heard() -> None:
     assert after.id != closed[0].id
     assert after.evidence["age"] == 1
     assert found[-1].evidence["age"] > 40
+
+
+def test_rows_that_are_no_cycles_are_refused_and_not_kept_for_ever() -> None:
+    rows = np.tile(life(length=100), (7, 1))  # 700 rows; the oldest unit learned from grew 180 cycles old
+    make, turns = course(rows)
+    part = make()
+    found = [f for turn in turns for f in part.inspect(turn)]
+    assert "is a row a cycle? Set step or counter" in found[-1].text
+    assert not lives(found[-1])
+    assert found[-1].time == turns[540].now, "said once"
+    assert len(encode(part.snapshot())) < 25_000
+    counted = np.hstack([life(length=30), np.full((30, 1), 1e300)])
+    absurd = news(counted, names=(*PRESS, Signal("press_cycles", asset="press")), counter="press_cycles")
+    assert [bool(lives(f)) for f in absurd] == [False]
 
 
 def test_hours_without_telemetry_are_no_cycles() -> None:

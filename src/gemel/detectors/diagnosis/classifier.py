@@ -27,7 +27,7 @@ from gemel.core.errors import PartError
 from gemel.core.values import Floats
 from gemel.detectors.diagnosis.features import FEATURES, Stretches
 
-FORMAT = 1
+FORMAT = 2
 HINT = "gemel.detectors.diagnosis.classifier.learn makes such a file; leave `known` out to begin with rules alone"
 ARRAYS = ("weights", "bias", "scale", "middle", "spread", "reach")
 LEAST_STEPS = 300  # of the fit, however few cases there are
@@ -147,7 +147,8 @@ class Known:
 def load(source: Path | bytes) -> Known:
     """Known cases from a file that `Known.save` wrote; raises `PartError` for one that is not."""
     try:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as held:
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
             if int(held["format"]) != FORMAT:
                 raise PartError(f"{_said(source)} has format {int(held['format'])}, not {FORMAT}", "learn it again")
             short, long, base = (int(x) for x in held["spans"])

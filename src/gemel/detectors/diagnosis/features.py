@@ -17,11 +17,15 @@ from gemel.core.values import Bools, Floats
 
 FEATURES = (
     "level", "change", "shift", "slope", "spread", "rough", "stuck", "missing", "aside", "alone", "lately alone",
+    "rate", "slower rate", "rate before", "sure rate", "at rest", "with work",
 )  # fmt: skip
 OF_STATES = 3
 """A state has only the first of them."""
+OF_ROUGHNESS = ("spread", "rough", "sure rate")
 HALF = 0.25
 """A size up to which the scale is about linear."""
+LITTLE = 0.02
+"""Variance of the share of usual rows that keeps what it explains small where it hardly varies."""
 FEW = 3
 """Rows of a stretch without which nothing is said of it."""
 
@@ -49,13 +53,16 @@ def features(
     states: Bools,
     kin: Sequence[Sequence[int]],
     before: Floats | None = None,
+    since: Bools | None = None,
+    steps: Bools | None = None,
 ) -> Floats:
     """Features [..., c, f] at row `end` (the one after the last), of residuals and values [..., t, c].
 
     `aside` [..., t, c]: rows in which the asset does not do what it usually does. `states` [c]: which columns are
     states. `kin` [c]: the columns of the same quantity on other assets, against whose median a column is alone with
-    what it shows. `before` [c]: the mean residual of the base, where the rows do not reach back to it. What there is
-    too little of to be said is 0."""
+    what it shows. `before` [c]: the mean residual of the base, where the rows do not reach back to it.
+    `since` [..., t, c]: rows since the asset was last mended. `steps` [c]: columns held from turn to turn, of whose
+    roughness nothing is said. What there is too little of to be said is 0."""
     first, begin, late = max(end - spans.rows, 0), max(end - spans.long, 0), max(end - spans.short, 0)
     long = residuals[..., begin:end, :]
     there = np.isfinite(long)
@@ -82,9 +89,59 @@ def features(
         _log(level), _log(short - base), _log(level - base), _log(slope),
         np.log(np.maximum(spread, 1e-2)), np.log(np.maximum(rough, 1e-2)), stuck, 1.0 - heard.mean(axis=-2),
         _log(other), _log(_alone(level, kin)), _log(_alone(short - base, kin)),
+        *_rates(residuals[..., :end, :], aside[..., :end, :], since, spans),
+        *_burdened(long, ~aside[..., :end, :], spans),
     ], axis=-1)  # fmt: skip
     kept = np.arange(len(FEATURES)) < np.where(states, OF_STATES, len(FEATURES))[:, None]
+    if steps is not None:
+        kept &= ~(steps[:, None] & np.isin(FEATURES, OF_ROUGHNESS))
     return np.asarray(np.where(kept, np.nan_to_num(found), 0.0))
+
+
+def _rates(residuals: Floats, aside: Bools, since: Bools | None, spans: Stretches) -> list[Floats]:
+    """How fast columns rise with every usual row (what wears does it by work, not by time), for `long` of these: over
+    the long stretch, twice as long, before that, and how sure the second is, all [..., c]."""
+    work = np.cumsum(~aside, axis=-2, dtype=float)
+    good = np.isfinite(residuals) & ~aside
+    if since is not None:
+        good &= since[..., : good.shape[-2], :]
+    filled = np.where(good, residuals, 0.0)
+    late, least = 2 * spans.long, spans.long // 4
+    parts = ((-spans.long, None, least), (-late, None, least), (-spans.rows, -late, 2 * least))
+    found = [
+        _line(work[..., a:b, :], filled[..., a:b, :], good[..., a:b, :], least) for a, b, least in parts
+    ]  # (slope, sureness) each
+    return [*(_log(slope * spans.long) for slope, _ in found), _log(found[1][1])]
+
+
+def _burdened(residuals: Floats, work: Bools, spans: Stretches) -> list[Floats]:
+    """What columns would be off by in the long stretch had there been no usual row lately, and how much more with
+    nothing else: what is hot when it rests too is told from what is hot when it works."""
+    short, n = spans.short, residuals.shape[-2]
+    sums = np.cumsum(np.concatenate([np.zeros_like(work[..., :1, :], float), work], axis=-2), axis=-2)
+    at = np.arange(work.shape[-2] - n, work.shape[-2])
+    back = np.maximum(at + 1 - short, 0)
+    busy = (sums[..., at + 1, :] - sums[..., back, :]) / np.maximum(at + 1 - back, 1)[:, None]
+    good = np.isfinite(residuals)
+    filled = np.where(good, residuals, 0.0)
+    count = np.maximum(good.sum(axis=-2), 1)
+    centre, middle = np.where(good, busy, 0.0).sum(axis=-2) / count, filled.sum(axis=-2) / count
+    off = np.where(good, busy - centre[..., None, :], 0.0)
+    slope = (off * filled).sum(axis=-2) / ((off**2).sum(axis=-2) + LITTLE * count)
+    return [_log(middle - slope * centre), _log(slope)]
+
+
+def _line(x: Floats, y: Floats, good: Bools, least: int) -> tuple[Floats, Floats]:
+    """Slope of the least-squares line of the rows that are `good`, [..., c], and in its standard errors; 0 for few."""
+    count = good.sum(axis=-2)
+    n = np.maximum(count, 1)
+    dx = np.where(good, x - (np.where(good, x, 0.0).sum(axis=-2) / n)[..., None, :], 0.0)
+    dy = np.where(good, y - (y.sum(axis=-2) / n)[..., None, :], 0.0)
+    square = np.maximum((dx**2).sum(axis=-2), 1e-9)
+    slope = (dx * dy).sum(axis=-2) / square
+    error = np.sqrt(np.maximum((dy**2).sum(axis=-2) / n - slope**2 * square / n, 1e-4) / square)
+    enough = count >= least
+    return np.where(enough, slope, 0.0), np.where(enough, slope / error, 0.0)
 
 
 def _alone(sizes: Floats, kin: Sequence[Sequence[int]]) -> Floats:

@@ -105,7 +105,8 @@ def rank(
         odds = known.log_odds(seen)
         if before is not None and before.shape == odds.shape:
             fresh = np.where(np.isfinite(odds), SMOOTH * before + (1 - SMOOTH) * odds, odds)
-            odds = np.where(eyes.standing()[:, None], before, fresh)  # one that is down shows nothing any more
+            still = np.full(len(assets), True) if eyes.halted() else eyes.standing()
+            odds = np.where(still[:, None], before, fresh)  # one that is down shows nothing, others that it is down
         for i, j in zip(*np.nonzero(np.isfinite(odds)), strict=True):
             held[int(i), known.causes[j]] = float(odds[i, j])
             place[int(i), known.causes[j]] = (int(i), int(j))

@@ -21,6 +21,8 @@ MOST = 1e30
 """A reading larger than that is as large as any."""
 OFF = ("down", "service", "repair", "maintenance", "off")
 """States in which a machine shows nothing of what ails it."""
+STOOD = 20
+"""Rows in such a state after which it may have been mended."""
 RAMPS = {"high": (1.0, 3.0), "low": (1.0, 3.0), "rising": (0.5, 2.0), "falling": (0.5, 2.0), "unsteady": (1.4, 2.5)}
 """Word -> sizes, in standard deviations of a row, at which it is not true at all and wholly true."""
 
@@ -33,9 +35,7 @@ class Eyes:
         self.normal = Normal(view, tuple(settings))
         self.signals = (*view.signals, *(s for s in settings if s not in view.signals))
         self.states = np.array([c.state >= 0 for c in view.columns])
-        self._modelled = np.zeros(
-            len(view.columns), bool
-        )  # held from turn to turn, so nothing is said of its roughness
+        self._modelled = np.zeros(len(view.columns), bool)
         self._kin = view.kin()
         self._maps = np.stack([self._map(a) for a in view.assets])  # [a, k, c]
         self._settings = [self.signals.index(s) for s in settings]
@@ -92,7 +92,10 @@ class Eyes:
         """What the assets see now, [a, k, f]."""
         columns, residuals = self._held()
         aside = self.normal.aside(columns)
-        found = features(residuals, columns, aside, len(columns), self.spans, self.states | self._modelled, self._kin)
+        since = self._mended(columns)
+        found = features(
+            residuals, columns, aside, len(columns), self.spans, self.states, self._kin, None, since, self._modelled
+        )
         return np.asarray(np.einsum("akc,cf->akf", self._maps, found))
 
     def judged(self, windows: Floats) -> Floats:
@@ -103,7 +106,8 @@ class Eyes:
         held = self._held()[1]
         before = None if windows.shape[-2] >= self.spans.rows else base(held, len(held), self.spans)
         end, aside = windows.shape[-2], self.normal.aside(columns)
-        found = features(residuals, columns, aside, end, self.spans, self.states, self._kin, before)
+        since = self._mended(columns)
+        found = features(residuals, columns, aside, end, self.spans, self.states, self._kin, before, since)
         return np.asarray(np.einsum("akc,bcf->bakf", self._maps, found))
 
     def truth(self, signal: str, word: str) -> float:
@@ -135,16 +139,38 @@ class Eyes:
 
     def standing(self) -> Bools:
         """Assets that were down, in service or off for most of the short stretch (states of these names), [a]."""
-        columns, _ = self._held()
-        late = columns[-self.spans.short :]
-        found = np.zeros(len(self.view.assets), bool)
+        columns = self._spread(self._rows.astype(float))
+        shares = {a: off[-self.spans.short :].mean() for a, off in self._stood(columns).items() if len(off)}
+        return np.array([shares.get(a, 0.0) > 0.5 for a in self.view.assets])
+
+    def halted(self) -> bool:
+        """Whether one stands, but has not for all of the long stretch: what the others show is its standstill."""
+        columns = self._spread(self._rows.astype(float))
+        stood = [off for off in self._stood(columns).values() if len(off)]
+        short, long = self.spans.short, self.spans.long
+        return any(off[-short:].mean() > 0.5 and not off[-long:].all() for off in stood)
+
+    def _stood(self, columns: Floats) -> dict[str, Bools]:
+        """Rows in which an asset was down, in service or off, [..., t]."""
+        found: dict[str, Bools] = {}
         for i, column in enumerate(self.view.columns):
-            if (
-                column.state >= 0
-                and column.quantity.rpartition("=")[2] in OFF
-                and np.nan_to_num(late[:, i]).mean() > 0.5
-            ):
-                found[self.view.assets.index(column.asset)] = True
+            if column.state >= 0 and column.quantity.rpartition("=")[2] in OFF:
+                off = columns[..., i] > 0
+                found[column.asset] = found[column.asset] | off if column.asset in found else off
+        return found
+
+    def _mended(self, columns: Floats) -> Bools:
+        """Rows since a column's asset last stood for some while, [..., t, c]; all if it did not."""
+        found = np.ones(columns.shape, bool)
+        for asset, off in self._stood(columns).items():
+            t = off.shape[-1]
+            sums = np.cumsum(np.concatenate([np.zeros_like(off[..., :1], int), off], axis=-1), axis=-1)
+            over = np.zeros(off.shape, bool)
+            if t >= STOOD:
+                over[..., STOOD - 1 :] = sums[..., STOOD:] - sums[..., :-STOOD] == STOOD
+            last = np.where(over.any(axis=-1), t - 1 - over[..., ::-1].argmax(axis=-1), -1)
+            own = [i for i, c in enumerate(self.view.columns) if c.asset == asset]
+            found[..., own] = (np.arange(t) > last[..., None])[..., None]
         return found
 
     def odd(self) -> Floats:

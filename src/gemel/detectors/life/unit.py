@@ -23,6 +23,10 @@ MARGIN = 0.5
 STEP = 0.1
 """A life is told again when a quantile has changed by so much."""
 SURE = 0.9
+OLDEST = 3
+"""Times the longest life that was learned from, beyond which a unit is refused: a row is hardly a cycle then."""
+MOST = 10_000
+"""Rows kept of a unit, where what was learned knows no whole lives."""
 
 
 class Unit:
@@ -36,13 +40,15 @@ class Unit:
         self._s = len(self._usual.settings)
         self.looked_at = self.names[: self._s + len(self._usual.channels)]
         self.channels = self.looked_at[self._s :]
+        self._longest = max(ensemble.meaning.lives, default=0.0)
+        self._most = max(OLDEST * int(self._longest), 200) if self._longest else MOST
         self._begin()
         self._open: Finding | None = None
 
     def _begin(self) -> None:
         """A new unit."""
         self._rows: Floats = np.empty((0, len(self.looked_at)))
-        self._start, self._missed, self._count = 0, 0, 0.0
+        self._start, self._missed, self._dropped, self._count = 0, 0, 0, 0.0
 
     def take(self, now: int, time: Times, values: Floats) -> list[Finding]:
         """What is new after these rows, [t] and [t, c]. A row without any channel is no cycle: the asset stood."""
@@ -59,10 +65,12 @@ class Unit:
                 self._count = count
             if not len(self._rows) and not fresh:
                 self._start = stamp
-                self._missed = max(int(count) - 1, 0) if np.isfinite(count) else 0
+                self._missed = int(np.clip(count - 1, 0, 1e9)) if np.isfinite(count) else 0
             fresh.append(row[: len(self.looked_at)])
         if fresh:
-            self._rows = np.vstack([self._rows, *fresh])
+            rows = np.vstack([self._rows, *fresh])
+            first, extra = self._ensemble.meaning.view.first, max(len(rows) - self._most, 0)
+            self._rows, self._dropped = np.delete(rows, slice(first, first + extra), axis=0), self._dropped + extra
             news += self._told(now)
         return news
 
@@ -71,9 +79,13 @@ class Unit:
         return [] if held is None else [replace(held, time=now, open=False, text=f"{self.subject} was renewed")]
 
     def _told(self, now: int) -> list[Finding]:
+        if self._longest and self._missed + self._dropped + len(self._rows) > self._most:
+            learned = f"{OLDEST} times as old as the oldest that was learned from ({self._longest:g} cycles)"
+            why = f"it is more than {learned}; is a row a cycle? Set step or counter"
+            return self._say(now, {}, 0.0, 0.0, f"nobody can say what {self.subject} has left: {why}")
         x, odd = self._deviations()
         wrong = self._refused(x, odd)
-        age = len(x)
+        age = len(x) + self._dropped
         young = len(self._rows) < EARLY and bool(self._ensemble.meaning.lives)
         levels = self._ensemble.meaning.table.levels
         if wrong:
@@ -117,7 +129,7 @@ class Unit:
         x = np.where(outside, np.nan, x)
         recent = outside[-RECENT:]
         odd = [self._name(i) for i in np.flatnonzero(recent.mean(axis=0) > 0.5).tolist()]
-        return np.vstack([np.full((self._missed, x.shape[1]), np.nan), x]), odd
+        return np.vstack([np.full((min(self._missed, MOST), x.shape[1]), np.nan), x]), odd
 
     def _refused(self, x: Floats, odd: Sequence[str]) -> list[str]:
         """Why nothing can be said."""
@@ -147,6 +159,7 @@ class Unit:
             "open": self._open,
             "start": self._start,
             "missed": self._missed,
+            "dropped": self._dropped,
             "count": self._count,
         }
 
@@ -155,6 +168,6 @@ class Unit:
         if tuple(state["names"]) != self.names:
             return False
         self._rows, self._open = np.asarray(state["rows"], float).reshape(-1, len(self.looked_at)), state["open"]
-        self._start, self._missed = int(state["start"]), int(state["missed"])
+        self._start, self._missed, self._dropped = (int(state[k]) for k in ("start", "missed", "dropped"))
         self._count = float(state["count"])
         return True

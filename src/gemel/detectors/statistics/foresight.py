@@ -51,7 +51,7 @@ class Foresight:
     def __init__(self, window: int = 128, ahead: int = 7, model: str = "", small: bool = True) -> None:
         self.window, self.ahead, self.model, self.small = window, ahead, model, small
         self._centre: Floats = np.empty((0, 0))  # [c, d] of the features
-        self._axes: Floats = np.empty((0, 0, 0))  # [c, d, k]
+        self._axes: Float32s = np.empty((0, 0, 0), np.float32)  # [c, d, k]
         self._weight: Floats = np.empty((0, 0))  # [c, k + 1] one over the variances; the last is the rest's
         self._context: Floats = np.empty((0, 0))  # [w, c] rows that were as foretold, the newest last
         self._gap: Times = np.empty(0, np.int64)  # [c] rows since then that were not
@@ -65,7 +65,8 @@ class Foresight:
         first = min(self.window // 2, len(values) // 4) + 1
         ends = range(len(values), first - 1, -self.ahead)[::-1]
         fans, features = self._asked(values, ends)
-        self._centre, self._axes, self._weight = _usual(features)
+        self._centre, axes, self._weight = _usual(features)
+        self._axes = axes.astype(np.float32)  # short, for they are kept at every turn
         c = values.shape[1]
         head = np.full((max(self.window - len(values), 0), c), np.nan)
         self._context, self._gap = np.vstack([head, values[-self.window :]]), np.zeros(c, np.int64)
@@ -173,7 +174,7 @@ class Foresight:
         along = np.einsum("ncd,cdk->nck", off, self._axes)
         rest = np.maximum((off**2).sum(axis=2) - (along**2).sum(axis=2), 0.0)
         squares = (along**2 * self._weight[:, :-1]).sum(axis=2) + rest * self._weight[:, -1]
-        return np.log(squares / off.shape[2] + 1e-9)
+        return np.asarray(np.log(squares / off.shape[2] + 1e-9))
 
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory."""

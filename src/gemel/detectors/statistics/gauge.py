@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gemel.core.values import Bools, Floats
+from gemel.core.values import Bools, Float32s, Floats
 
 ACCEPT, MEASURE, REJECT = 0, 1, 2
 BANDS = (0, 30, 120)
@@ -80,7 +80,7 @@ class Gauge:
         self._busy: Bools = np.empty((0, 0), bool)
         self._said: list[float] = []  # the newest measurements
         self._age = 0  # rows since the last
-        self._x: Floats = np.empty((0, 0))  # [n, f]
+        self._x: Float32s = np.empty((0, 0), np.float32)  # [n, f], as last fitted to, and those since; kept every turn
         self._y: Floats = np.empty(0)  # [n]
         self._doubt: Floats = np.empty(0)  # [n] variance of each, 1 as a rule
         self._late: list[float] = []  # squares of the last scores, before they are seen in their own light
@@ -155,9 +155,8 @@ class Gauge:
                 self._late = [*self._late, min(float((y - value[i]) / plain[i]) ** 2, CALM**2)][-CALM:]
                 spread = plain * self._unrest()
                 limits, ends = self._limits(), self._ends()
-            self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]])[-KEPT:]
-            self._y = np.append(self._y, y)[-KEPT:]
-            self._doubt = np.append(self._doubt, self._unrest() ** 2)[-KEPT:]
+            self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]]).astype(np.float32)
+            self._y, self._doubt = np.append(self._y, y), np.append(self._doubt, self._unrest() ** 2)
 
     def _risk(self, value: float, spread: float) -> tuple[float, float]:
         """The probabilities that a part is bad, and that it is good, each rather too high."""
@@ -224,8 +223,9 @@ class Gauge:
         return out
 
     def _learn(self) -> None:
-        """Fit the kernel to all that is kept; it is chosen anew now and then."""
-        x, y = self._x, self._y
+        """Fit the kernel to the newest; it is chosen anew now and then."""
+        self._x, self._y, self._doubt = self._x[-KEPT:], self._y[-KEPT:], self._doubt[-KEPT:]
+        x, y = np.asarray(self._x, np.float64), self._y
         there = np.isfinite(x)
         centre = np.where(there, x, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         scale = np.sqrt((np.where(there, x - centre, 0.0) ** 2).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
@@ -270,7 +270,7 @@ class Gauge:
     def snapshot(self) -> Mapping[str, Any]:
         """Its memory; without the largest part of it, which `restore` works out again."""
         held = {k: v for k, v in vars(self).items() if k.startswith("_")}
-        return held | {"_fit": {k: v for k, v in self._fit.items() if k != "inverse"}}
+        return held | {"_fit": {k: v for k, v in self._fit.items() if k not in ("x", "doubt", "inverse")}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it up again."""
@@ -279,6 +279,9 @@ class Gauge:
         self._said, self._late = list(state["_said"]), list(state["_late"])
         self._fit = {k: np.asarray(v) for k, v in state["_fit"].items()}
         if self._fit:
+            n = len(self._fit["weights"])
+            self._fit["x"] = _scaled(self._x[:n].astype(float), self._fit["centre"], self._fit["scale"])
+            self._fit["doubt"] = self._doubt[:n]
             self._fit["inverse"] = self._inverse(self._fit["x"], self._fit["doubt"])
 
 

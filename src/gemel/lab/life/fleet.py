@@ -59,7 +59,8 @@ def read_fleet(path: str | Path, settings: Sequence[str] = (), columns: Columns 
         return _turbofan(place)
     table = read_table(place, "rul", columns or Columns())
     if unknown := [n for n in settings if n not in table.channels]:
-        raise ConfigError([f"no setting '{n}'{nearest(n, table.channels)}" for n in unknown], "settings are channels")
+        hint = f"there is: {', '.join(table.channels)}; what is constant or nearly empty says nothing: leave it out"
+        raise ConfigError([f"no setting '{n}'{nearest(n, table.channels)}" for n in unknown], hint)
     own = [table.channels.index(n) for n in settings]
     rest = [i for i, n in enumerate(table.channels) if n not in settings]
     rows = [np.flatnonzero(table.unit == u) for u in range(len(table.units))]

@@ -39,6 +39,8 @@ KEPT = 500
 """Scores of each class that a card keeps."""
 SHARES, OTHER = (0.1, 0.03, 0.01), ("F1", "false alarms", "missed")
 """Other limits of detect that are told about, by the share of normal rows that pass them; and what is told."""
+FEWEST = 5
+"""Units held back without which quantiles of a life stay as the network says them."""
 MOST = 50_000
 """Windows that are calibrated or scored on, at most; of more, evenly spaced ones."""
 
@@ -173,6 +175,8 @@ def calibrated(
     """The meaning, set right on units that were held back: `out` answers to the windows that end at `ends`. `bounded`:
     scores of detect are logarithms of odds."""
     if task.task == "rul":
+        if len(np.unique(windows.first[ends])) < FEWEST:  # rows of one unit are off together: it would speak for all
+            return meaning
         off = goal[ends][:, None] - np.asarray(replace(meaning, shift=(), cap=0.0).read(out, windows.rows[:0]))
         shift = [float(np.quantile(off[:, i], level)) for i, level in enumerate(meaning.levels)]
         return replace(meaning, shift=tuple(shift))
