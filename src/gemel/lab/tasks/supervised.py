@@ -40,7 +40,7 @@ KEPT = 500
 SHARES, OTHER = (0.1, 0.03, 0.01), ("F1", "false alarms", "missed")
 """Other limits of detect that are told about, by the share of normal rows that pass them; and what is told."""
 FEWEST = 5
-"""Units held back without which quantiles of a life stay as the network says them."""
+"""Units held back below which they say how wide quantiles are, and not where the middle is."""
 MOST = 50_000
 """Windows that are calibrated or scored on, at most; of more, evenly spaced ones."""
 
@@ -175,10 +175,10 @@ def calibrated(
     """The meaning, set right on units that were held back: `out` answers to the windows that end at `ends`. `bounded`:
     scores of detect are logarithms of odds."""
     if task.task == "rul":
-        if len(np.unique(windows.first[ends])) < FEWEST:  # rows of one unit are off together: it would speak for all
-            return meaning
         off = goal[ends][:, None] - np.asarray(replace(meaning, shift=(), cap=0.0).read(out, windows.rows[:0]))
         shift = [float(np.quantile(off[:, i], level)) for i, level in enumerate(meaning.levels)]
+        if len(np.unique(windows.first[ends])) < FEWEST:  # rows of a unit are off together: one would speak for all
+            shift = [s - float(np.interp(0.5, meaning.levels, shift)) for s in shift]
         return replace(meaning, shift=tuple(shift))
     if task.task == "classify":
         place = goal[ends].astype(int)
