@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb == "bench":
         _benchmark(rest)
-    set_up(EXTRAS[verb] | set(os.environ.get("GEMEL_EXTRAS", "").split()))
+    planned = {"schedule"} if verb == "demo" and "line" in rest else set()  # that demo plans services
+    set_up(EXTRAS[verb] | planned | set(os.environ.get("GEMEL_EXTRAS", "").split()))
     if verb == "demo":
         return run([str(SCRIPTS / "gemel"), "demo", *rest])
     if verb == "bench":

@@ -106,6 +106,7 @@ def test_the_wrong_unit_fits_no_class() -> None:
     where = setting(values)
     found = news(made("classifier", where, least=0.02), where)
     assert [(f.name, f.subject) for f in found if f.open][:1] == [("unlike anything known", "a")]
+    assert next(f for f in found if f.open).confidence >= 0.9
 
 
 def test_a_silent_channel_is_no_trouble_and_all_silent_says_nothing() -> None:

@@ -19,7 +19,7 @@ from fleet import CHANNELS, fleet, write  # noqa: E402
 from gemel.cli import app  # noqa: E402
 from gemel.core.errors import ConfigError, InputError  # noqa: E402
 from gemel.core.foundation import load  # noqa: E402
-from gemel.detectors.trained import Trained  # noqa: E402
+from gemel.detectors.trained import Meaning, Trained  # noqa: E402
 from gemel.lab.network import scaled  # noqa: E402
 from gemel.lab.networks import NETWORKS, network, pretrained  # noqa: E402
 from gemel.lab.tasks import measures  # noqa: E402
@@ -28,7 +28,7 @@ from gemel.lab.tasks.carry import write as carry  # noqa: E402
 from gemel.lab.tasks.labelled import Columns, read_table, split  # noqa: E402
 from gemel.lab.tasks.member import Member, train  # noqa: E402
 from gemel.lab.tasks.muon import Muon, orthogonal  # noqa: E402
-from gemel.lab.tasks.supervised import begin, prepare  # noqa: E402
+from gemel.lab.tasks.supervised import begin, calibrated, prepare  # noqa: E402
 from gemel.lab.tasks.task import NETWORKS as NAMES  # noqa: E402
 from gemel.lab.tasks.task import Task, read_task  # noqa: E402
 from gemel.lab.tasks.windows import Windows, askable, scaling  # noqa: E402
@@ -305,6 +305,19 @@ def test_a_life_is_learned_and_its_levels_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("units", [2, 8])
+def test_few_units_held_back_widen_a_life_and_do_not_move_it(units: int) -> None:
+    class Rows:  # of `Windows`, what calibration looks at: ten rows a unit
+        first, rows = np.repeat(np.arange(units) * 10, 10), np.zeros((10 * units, 1), np.float32)
+
+    meaning = Meaning("rul", False, ("x",), 1, 1.0, False, ((0.0,),), ((1.0,),), levels=(0.1, 0.5, 0.9))
+    out = np.full((10 * units, 3), 50.0)
+    goal = 38.0 + np.tile(np.arange(10.0), units)  # all are off the same way
+    shift = calibrated(meaning, out, Rows, np.arange(10 * units), goal, read_task(task="rul")).shift  # type: ignore[arg-type]
+    assert shift[2] - shift[0] > 6
+    assert (shift[1] == 0) == (units < 5)
+
+
 def test_the_command_trains_scores_and_exports(data: Path, tmp_path: Path) -> None:
     config = tmp_path / "r.toml"
     config.write_text(

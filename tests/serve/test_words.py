@@ -105,8 +105,8 @@ SAID = {
     ),
     "the sharpness is lower than usual in the pictures of camera (light, focus, dirt, or one mark on every part): "
     "not judged": "camera 的图像：清晰度比平时低（光照、对焦、污渍或每个零件上的同一痕迹）；暂不判定",
-    "Service grind at once; mill needs no service yet; nothing is known of the remaining life of saw and wash, so no service "
-    "is planned.": "立即维护 grind；mill 暂不需要维护；尚不知道 saw、wash 的剩余寿命，暂不安排维护。",
+    "Service grind at once; mill needs no service yet; nothing is known of the remaining life of saw and wash, so no "
+    "service is planned.": "立即维护 grind；mill 暂不需要维护；尚不知道 saw、wash 的剩余寿命，暂不安排维护。",
     "grind lasts 35 h more, 6 to 71 h in four of five cases": "grind 还能用 35 小时（五次中有四次在 6 至 71 小时之间）",
     "load": "load",
     "ann's own note: mind the draught.": "ann's own note: mind the draught.",

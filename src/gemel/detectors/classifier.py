@@ -261,7 +261,9 @@ class _Asset:
                     news[known] = replace(held, time=now, open=False, text=f"{self.subject} is no longer {known}")
 
     def _opened(self, name: str, now: int, start: int, evidence: dict[str, float]) -> Finding:
-        chance = evidence.get(f"probability {name}", 1 - max(v for k, v in evidence.items() if k.startswith("p")))
+        beyond = any(k.startswith("outside ") for k in evidence)  # further out than ever: whatever the ranks say
+        like = 0.0 if beyond else max((v for k, v in evidence.items() if k.startswith("p ")), default=0.0)
+        chance = evidence.get(f"probability {name}", 1 - max(like, self.part.least))
         id = f"{name}-{self.subject}-{instant_id(now)}".replace(" ", "-")
         text = f"{self.subject} is {name}"
         text += "" if name == UNLIKE else f", as the network is {chance:.0%} sure"

@@ -148,7 +148,7 @@ class Eyes:
         columns = self._spread(self._rows.astype(float))
         stood = [off for off in self._stood(columns).values() if len(off)]
         short, long = self.spans.short, self.spans.long
-        return any(off[-short:].mean() > 0.25 and not off[-long:].all() for off in stood)
+        return any(off[-short:].mean() > 0.5 and not off[-long:].all() for off in stood)
 
     def _stood(self, columns: Floats) -> dict[str, Bools]:
         """Rows in which an asset was down, in service or off, [..., t]."""

@@ -120,7 +120,8 @@ class Life:
         """The signal that is a channel of an asset, "" where there is none."""
         if name in self.signals:
             wanted = self.signals[name].replace("{asset}", asset)
-            return wanted if wanted in setting.signals.names else ""
+            fits = wanted in setting.signals.names and setting.signals.named(wanted).type != "blob"
+            return wanted if fits else ""
         exact = [s.name for s in signals if s.name == name]
         return next(iter(exact or [s.name for s in signals if s.name.endswith(f"_{name}")]), "")
 

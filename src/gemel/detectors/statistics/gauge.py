@@ -155,7 +155,8 @@ class Gauge:
                 self._late = [*self._late, min(float((y - value[i]) / plain[i]) ** 2, CALM**2)][-CALM:]
                 spread = plain * self._unrest()
                 limits, ends = self._limits(), self._ends()
-            self._x = np.vstack([self._x.reshape(-1, x.shape[1]), x[start + i]]).astype(np.float32)
+            newest = np.clip(x[start + i], -1e30, 1e30)  # what float32 can hold
+            self._x = np.vstack([self._x.reshape(-1, x.shape[1]), newest]).astype(np.float32)
             self._y, self._doubt = np.append(self._y, y), np.append(self._doubt, self._unrest() ** 2)
 
     def _risk(self, value: float, spread: float) -> tuple[float, float]:
