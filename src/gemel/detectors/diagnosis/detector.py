@@ -18,7 +18,7 @@ from gemel.detectors.diagnosis import rules as people
 from gemel.detectors.diagnosis.cases import Taught, blank
 from gemel.detectors.diagnosis.classifier import load
 from gemel.detectors.diagnosis.features import Stretches
-from gemel.detectors.diagnosis.ranking import Ranked, rank
+from gemel.detectors.diagnosis.ranking import UNKNOWN, Ranked, rank
 from gemel.detectors.diagnosis.sight import Eyes, all_slots
 from gemel.detectors.diagnosis.view import View, view
 from gemel.loop.decide import Situation
@@ -234,25 +234,27 @@ class Diagnosis:
         if held is None and self._loud < self._raise:
             return []
         name, subject = ranked.name, ranked.subject or (held.subject if held else "")
+        closed = []
         if held is not None:
             same = held.name == name
             if (ranked.fits and ranked.trouble < 0.5 * self.sure) or (
                 same and abs(held.confidence - ranked.top) < RETELL
             ):
                 return []
+            if not same and held.name != UNKNOWN:  # what was named stays in the record under its name
+                if not ranked.fits:
+                    return []
+                closed, held = [replace(held, time=now, open=False, text=f"now it is {name}")], None
         evidence = {"score": ranked.score, **ranked.shown(SHOWN), **ranked.signals(eyes, SHOWN)}
         lead = [n for n in evidence if n in eyes.signals][:3]
-        text = (
-            f"{', '.join(lead)} speak{'s' if len(lead) == 1 else ''} for it"
-            if lead
-            else "nothing that is known looks like this"
-        )
+        text = f"{', '.join(lead)} speak{'s' if len(lead) == 1 else ''} for it" if lead else "a rule says so"
+        start = held.start if held else now if closed else self._since or now
         self._open = Finding(
             held.id if held else f"diagnosis-{instant_id(now)}", name, subject or eyes.view.whole or self._twin,
-            held.start if held else self._since or now, now, 0.3 + 0.5 * ranked.trouble, ranked.top, text,
-            evidence=evidence, by="diagnosis",
+            start, now, 0.3 + 0.5 * ranked.trouble, ranked.top,
+            text if lead or ranked.fits else "nothing that is known looks like this", evidence=evidence, by="diagnosis",
         )  # fmt: skip
-        return [self._open]
+        return [*closed, self._open]
 
     @property
     def _twin(self) -> str:

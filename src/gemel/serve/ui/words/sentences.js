@@ -20,6 +20,8 @@ export const sentences = [
 
   // What a diagnosis says
   [/^(.+) speaks? for it$/, (_, names) => `${names.replaceAll(", ", "、")} 支持这一判断`],
+  [/^a rule says so$/, "有规则如此判断"],
+  [/^now it is (.+)$/, "现为 $1"],
   [/^nothing that is known looks like this$/, "与任何已知情形都不像"],
   [/^(\S+) looks as usual again$/, "$1 已恢复正常"],
   [/^unknown$/, "未知"],
