@@ -136,15 +136,15 @@ def _hash() -> str:
 def check(verb: str, every: bool) -> int:
     """One line a step with its seconds; the output of a step that fails; at the end what failed, and the counts."""
     pytest = [str(PYTHON), "-m", "pytest"]
-    cores = str(min(os.cpu_count() or 1, 4))  # many tests wait for a server: two at once take half the time
-    others = [*pytest, "tests", f"--ignore={FLOORS}", f"--ignore={DOCS}", "-n", cores, "--dist", "loadfile"]
+    side_by_side = ["-n", str(min(os.cpu_count() or 1, 4))]  # many wait for a server: two at once take half the time
+    others = [*pytest, "tests", f"--ignore={FLOORS}", f"--ignore={DOCS}", *side_by_side, "--dist", "loadfile"]
     left_out = " and ".join(["not slow"] * (not every) + ["not server"] * (verb == "check"))
     steps: list[tuple[str, list[str]]] = [
         ("format", [str(SCRIPTS / "ruff"), "format", "--check", "."]),
         ("lint", [str(SCRIPTS / "ruff"), "check", "."]),
         ("types", [str(PYTHON), "-m", "mypy"]),
         ("floors", [*pytest, FLOORS]),
-        ("docs", [*pytest, DOCS]),
+        ("docs", [*pytest, DOCS, *side_by_side]),
         ("tests", [*others, *(["-m", left_out] if left_out else [])]),
     ]
     if verb == "docs":

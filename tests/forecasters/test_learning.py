@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from series import daily, frame, noise, walk
@@ -189,6 +189,7 @@ def test_practice_goes_forward_and_never_looks_ahead(rows: int, horizon: int, ti
     ),
     horizon=st.integers(1, 12),
 )
+@example(values=np.array([[7.8e-190]] + [[2.2e-313]] * 13), horizon=1)
 def test_any_context_has_an_ordered_answer(values: Floats, horizon: int) -> None:
     context = frame(*values.T)
     said = Conformal(Pool(backtest=2)).forecast(context, horizon).values

@@ -169,6 +169,7 @@ def _add(fit: _Fit, values: Floats, starts: np.ndarray[Any, Any], usable: Bools)
     for i in np.nonzero(usable.any(axis=0))[0]:
         window = values[rows[usable[:, i]], i] / fit.scale[i]
         window -= window[:, fit.lags - 1, None].copy()
+        np.clip(window, -1e15, 1e15, out=window)  # sums of squares are kept as float32
         X, Y = window[:, : fit.lags] @ coarse, window[:, fit.lags :]
         if candidates is not None:
             fit.square[:, i] += ((Y - X @ candidates[:, i]) ** 2).sum(axis=1)
