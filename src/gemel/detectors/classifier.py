@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, InputError, nearest
+from gemel.core.errors import ConfigError, nearest
 from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Bools, Finding, Floats, Ints, Times
+from gemel.detectors.reading import spans
 from gemel.detectors.statistics.judge import Delay
 from gemel.detectors.trained import Meaning, Trained, channels_of, spacing
 from gemel.loop.decide import Situation
@@ -68,12 +69,7 @@ class Classifier:
             problems.append("classifier: sure must be between 0 and 1, least 0 up to 1")
         if raise_after < 1 or clear_after < 0:
             problems.append("classifier: raise_after must be 1 or more, clear_after 0 or more")
-        for key, text in (("learn", learn), ("step", step)):
-            try:
-                if text or key == "learn":
-                    duration(text)
-            except InputError as error:
-                problems.append(f"classifier: {key}: {error.message}")
+        problems += spans("classifier", learn, step)
         if problems:
             raise ConfigError(problems, 'model = "runs/x", sure = 0.8, least = 0.01')
         self.model, self.names, self.assets, self.usual = model, names, list(assets), list(usual)

@@ -13,7 +13,7 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding
-from gemel.detectors.reading import Reading
+from gemel.detectors.reading import Reading, spans
 from gemel.detectors.statistics.capability import Capability, capability
 from gemel.detectors.statistics.charts import Band, Chart, Cusum, Ewma, Shewhart, Signal
 from gemel.detectors.statistics.phase import Phase, learned
@@ -92,12 +92,7 @@ class Control:
             raise ConfigError(problems, HINT)
         both = self.lower.keys() & self.upper.keys()
         problems += [f"control: lower of '{n}' is not below its upper" for n in both if self.lower[n] >= self.upper[n]]
-        for key, text in (("learn", learn), ("step", step)):
-            try:
-                if text or key == "learn":
-                    duration(text)
-            except InputError as error:
-                problems.append(f"control: {key}: {error.message}")
+        problems += spans("control", learn, step)
         if problems:
             raise ConfigError(problems, HINT)
         self.chart, self.arl, self.rules, self.weight, self.slack = chart, arl, rules, weight, slack

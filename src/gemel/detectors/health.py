@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, InputError
+from gemel.core.errors import ConfigError
 from gemel.core.explain import Sight
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding, Floats, Times
-from gemel.detectors.reading import Reading
+from gemel.detectors.reading import Reading, spans
 from gemel.detectors.statistics.degradation import Degradation
 from gemel.loop.decide import Situation
 
@@ -48,12 +48,7 @@ class Health:
         problems = []
         if limit <= 1 or window < 1 or fresh < 1:
             problems.append("health: limit must be above 1, window and fresh 1 or more")
-        for key, text in (("learn", learn), ("step", step)):
-            try:
-                if text or key == "learn":
-                    duration(text)
-            except InputError as error:
-                problems.append(f"health: {key}: {error.message}")
+        problems += spans("health", learn, step)
         if problems:
             raise ConfigError(problems, "limit = 1.5 is half as far out again as the edge of the normal")
         self.limit, self.window, self.fresh = limit, window, fresh

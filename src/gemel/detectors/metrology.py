@@ -13,9 +13,9 @@ import numpy as np
 from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.registry import declared
 from gemel.core.setting import Setting
-from gemel.core.units import duration, instant_id
+from gemel.core.units import instant_id
 from gemel.core.values import Bools, Finding, Floats, Frame, Signals
-from gemel.detectors.reading import Reading
+from gemel.detectors.reading import Reading, spans
 from gemel.detectors.statistics.gauge import ACCEPT, MEASURE, REJECT, Foretold, Gauge
 from gemel.loop.decide import Situation
 
@@ -80,12 +80,7 @@ class Metrology:
             problems.append(f"metrology: '{of}' cannot be foretold from itself")
         if raise_after < 1 or clear_after < 1:
             problems.append("metrology: raise_after and clear_after must be 1 or more")
-        for key, text in (("learn", learn), ("step", step)):
-            try:
-                if text or key == "learn":
-                    duration(text)
-            except InputError as error:
-                problems.append(f"metrology: {key}: {error.message}")
+        problems += spans("metrology", learn, step)
         if problems:
             raise ConfigError(problems, 'of = "size", lower = -20, upper = 20, escape = 0.01, bands = [30, 120]')
         self.of, self.lower, self.upper, self.escape, self.waste = of, lower, upper, escape, waste

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, nearest
+from gemel.core.errors import ConfigError, InputError, nearest
 from gemel.core.setting import Setting
 from gemel.core.units import duration
 from gemel.core.values import Floats, Times
@@ -21,6 +21,18 @@ MOST = 50_000
 """Rows read at once, after a pause."""
 ABSURD = 1e60
 """No reading counts as larger: the fourth power of one must still be a number."""
+
+
+def spans(by: str, learn: str, step: str) -> list[str]:
+    """What is wrong with a detector's `learn` and `step`; a step may be "", the twin's own."""
+    problems = []
+    for key, text in (("learn", learn), ("step", step)):
+        try:
+            if text or key == "learn":
+                duration(text)
+        except InputError as error:
+            problems.append(f"{by}: {key}: {error.message}")
+    return problems
 
 
 class Reading:

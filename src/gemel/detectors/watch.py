@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from gemel.core.errors import ConfigError, InputError
+from gemel.core.errors import ConfigError
 from gemel.core.explain import Sight
 from gemel.core.setting import Setting
 from gemel.core.units import duration, instant_id
 from gemel.core.values import Finding, Floats, Times
-from gemel.detectors.reading import Reading
+from gemel.detectors.reading import Reading, spans
 from gemel.detectors.statistics.judge import Delay, Judge, Statistics
 from gemel.loop.decide import Situation
 
@@ -44,13 +44,7 @@ class Watching:
     combine: str = "cauchy"
 
     def __post_init__(self) -> None:
-        problems = []
-        for key in ("learn", "step"):
-            try:
-                if getattr(self, key) or key == "learn":
-                    duration(getattr(self, key))
-            except InputError as error:
-                problems.append(f"{self.by}: {key}: {error.message}")
+        problems = spans(self.by, self.learn, self.step)
         if self.alarms_per_week <= 0:
             problems.append(f"{self.by}: alarms_per_week {self.alarms_per_week} must be above 0")
         if self.raise_after < 1 or self.clear_after < 0:

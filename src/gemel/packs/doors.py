@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
@@ -30,6 +30,24 @@ class Ticking(Protocol):
 
     def obey(self, command: Command) -> Ack:
         """What comes of a command."""
+
+
+class Orders:
+    """The commands a plant was given: `held`, the newest taken of each signal."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Command] = {}
+        self._acks: dict[str, Ack] = {}
+
+    def take(self, command: Command, now: int, trouble: Callable[[Command], str]) -> Ack:
+        """What comes of a command; `trouble` says why it is refused, "" for nothing. The same id again gets the same
+        answer."""
+        if command.id not in self._acks:
+            why = trouble(command)
+            if not why:
+                self.held[command.signal] = command
+            self._acks[command.id] = Ack(command.id, "refused" if why else "done", now, why)
+        return self._acks[command.id]
 
 
 class Doors:

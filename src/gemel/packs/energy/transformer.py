@@ -21,7 +21,7 @@ from gemel.core.registry import declared
 from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration, instant
 from gemel.core.values import Ack, Batch, Command
-from gemel.packs.doors import Doors
+from gemel.packs.doors import Doors, Orders
 
 RATED = 40.0  # MVA
 NO_LIMIT = 60.0  # MVA: what the load limit reads while nobody sets one
@@ -175,8 +175,7 @@ class Plant:
         self.tank, self.fans = Tank(self._weather.step(self.time / SECOND)[0]), Fans()
         self._load, self._winding, self._silent = 0.6, self.tank.oil, 0
         self._air, self._sun, self._drifted, self._limit = 0.0, 0.0, 0.0, NO_LIMIT
-        self._orders: dict[str, Command] = {}
-        self._acks: dict[str, Ack] = {}
+        self._orders = Orders()
 
     @cached_property
     def past(self) -> list[Row]:
@@ -193,13 +192,7 @@ class Plant:
 
     def obey(self, command: Command) -> Ack:
         """What comes of a command now; the same id again gets the same answer."""
-        if command.id not in self._acks:
-            trouble = self._trouble(command)
-            if not trouble:
-                self._orders[command.signal] = command
-            state = "refused" if trouble else "done"
-            self._acks[command.id] = Ack(command.id, state, self.time, trouble)
-        return self._acks[command.id]
+        return self._orders.take(command, self.time, self._trouble)
 
     def bind(self, setting: Setting) -> None:
         """Finds the signals; the clock's time is the start when none was given."""
@@ -231,7 +224,7 @@ class Plant:
         return ""
 
     def _ordered(self, name: str) -> float | None:
-        order = self._orders.get(name)
+        order = self._orders.held.get(name)
         return order.value if order and self.time < order.expires else None
 
     def _measured(self) -> Row:

@@ -43,7 +43,6 @@ NOISE = np.tile((0.0, 0.0, 0.015, 0.05, 0.08, 0.0, 0.0), len(MACHINES))  # of th
 FLOOR = np.tile((0.0, 0.0, 0.01, 0.01, 0.0, 0.25, 0.2), len(MACHINES))  # beside that
 DIGITS = np.tile((0.0, 0.0, 3.0, 3.0, 2.0, 1.0, 1.0), len(MACHINES))
 WIDE = len(SENSORS) * len(MACHINES)
-BIASED = [i * len(SENSORS) + SENSORS.index("vibration") for i in range(len(MACHINES))]
 
 Row = tuple[int, dict[str, float]]
 """The time (ns) and what was measured; what there is nothing to say of is left out."""

@@ -15,7 +15,7 @@ from gemel.core.setting import Setting
 from gemel.core.units import SECOND, duration
 from gemel.core.values import Ack, Batch, Codes, Command
 from gemel.lab import defects
-from gemel.packs.doors import Doors, Row
+from gemel.packs.doors import Doors, Orders, Row
 from gemel.packs.manufacturing.faults import MACHINES, Fault
 from gemel.packs.manufacturing.line import COLUMNS, MINUTE, Plant
 
@@ -63,9 +63,8 @@ class Line:
         if self._camera % MINUTE:
             raise ConfigError([f"camera '{camera}' must be whole minutes"], where="line")
         self._light = np.random.default_rng((seed, 40))
-        self._orders: dict[str, Command] = {}
+        self._orders = Orders()
         self._given: dict[str, float] = {}
-        self._acks: dict[str, Ack] = {}
 
     @property
     def time(self) -> int:
@@ -88,13 +87,7 @@ class Line:
 
     def obey(self, command: Command) -> Ack:
         """What comes of a command now; the same id again gets the same answer."""
-        if command.id not in self._acks:
-            trouble = self._trouble(command)
-            if not trouble:
-                self._orders[command.signal] = command
-            state = "refused" if trouble else "done"
-            self._acks[command.id] = Ack(command.id, state, self.time, trouble)
-        return self._acks[command.id]
+        return self._orders.take(command, self.time, self._trouble)
 
     def bind(self, setting: Setting) -> None:
         """Finds the signals."""
@@ -123,7 +116,7 @@ class Line:
 
     def _command(self) -> None:
         """Orders that are new or have expired, to the plant. A service is asked for when its value rises to 1."""
-        valid = {name: order.value for name, order in self._orders.items() if self.time < order.expires}
+        valid = {name: order.value for name, order in self._orders.held.items() if self.time < order.expires}
         self.plant.governed = any(name.endswith("_service") for name in valid)
         for name in valid.keys() | self._given.keys():
             value = valid.get(name, 0.0 if name.endswith("_service") else math.nan)
